@@ -1,0 +1,1 @@
+//! The network as data: operators, shapes, and passes over them.

@@ -1,0 +1,1 @@
+//! The lanes that frames travel: stages on named threads, bounded buffers, policies, clock, statistics.

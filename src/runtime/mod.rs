@@ -1,0 +1,31 @@
+//! Who executes a network: one trait, one file or folder per runtime.
+
+use crate::error::Result;
+
+/// A named tensor in ordinary memory, 32-bit floats, row-major.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HostTensor {
+    /// The value's name in the model.
+    pub name: String,
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+    /// Values; as many as the product of `shape`.
+    pub data: Vec<f32>,
+}
+
+/// A compiled network that is ready to run, with buffers that stay.
+///
+/// Fill [`input`](Self::input), call [`run`](Self::run). An engine is used by one thread at a time.
+pub trait Engine: Send {
+    /// The runtime's name as records show it, such as `candle-cpu`.
+    fn runtime(&self) -> &str;
+
+    /// Extents of the one input, `[1, channels, height, width]`.
+    fn input_shape(&self) -> [usize; 4];
+
+    /// The input buffer, NCHW, to be filled before each run.
+    fn input(&mut self) -> &mut [f32];
+
+    /// Executes the network once. The outputs stay valid until the next call.
+    fn run(&mut self) -> Result<&[HostTensor]>;
+}
