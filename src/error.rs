@@ -115,6 +115,14 @@ pub enum Error {
         /// What is allowed.
         allowed: String,
     },
+    /// A settings file is not what it should be as a whole.
+    #[error("{origin}: {detail}")]
+    Config {
+        /// The file, with the line where one is known.
+        origin: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// An output would overwrite something, or cannot take what is to be written.
     #[error("{}: {detail}", path.display())]
     Output {
@@ -160,6 +168,7 @@ impl Error {
             Self::UnsupportedOperator { .. } => "export the model with standard operators (opset 11 to 21)",
             Self::Runtime { .. } => "see what this box offers with endort detect-device",
             Self::StagePanicked { .. } => "this is a defect in endort: please report it with the command",
+            Self::Config { .. } => "see docs/REALTIME_PROCESSING.md for what it may hold",
             Self::Setting { .. } | Self::Output { .. } | Self::Cancelled => return None,
         };
         Some(text.to_owned())

@@ -21,6 +21,7 @@
 pub mod av;
 pub mod cancel;
 pub mod cli;
+pub mod config;
 pub mod device;
 pub mod error;
 pub mod format;
