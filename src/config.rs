@@ -64,6 +64,12 @@ impl<T> Setting<T> {
     fn set(&mut self, value: T, origin: &Origin) {
         *self = Self { value, origin: origin.clone() };
     }
+
+    /// Sets what could be read, passes on what could not.
+    fn take(&mut self, read: Parsed<T>, origin: &Origin) -> Parsed<()> {
+        self.set(read?, origin);
+        Ok(())
+    }
 }
 
 /// The settings that every command which runs a model shares.
@@ -217,7 +223,9 @@ enum Kind {
     Text,
 }
 
-type Setter = fn(&mut Realtime, &str, &Origin) -> std::result::Result<(), String>;
+/// A value, or what would have been allowed.
+type Parsed<T> = std::result::Result<T, String>;
+type Setter = fn(&mut Realtime, &str, &Origin) -> Parsed<()>;
 
 /// A key of `[realtime]`, the variable of the same meaning, and how its text becomes a value.
 struct Key {
@@ -232,33 +240,33 @@ const KEYS: [Key; 7] = [
         name: "enabled",
         variable: "REALTIME_ENABLED",
         kind: Kind::Boolean,
-        set: |s, text, origin| Ok(s.enabled.set(value::parse_bool(text)?, origin)),
+        set: |s, text, origin| s.enabled.take(value::parse_bool(text), origin),
     },
     Key {
         name: "target_fps",
         variable: "REALTIME_TARGET_FPS",
         kind: Kind::Number,
-        set: |s, text, origin| Ok(s.target_fps.set(parse_target_fps(text)?, origin)),
+        set: |s, text, origin| s.target_fps.take(parse_target_fps(text), origin),
     },
     Key {
         name: "max_latency_ms",
         variable: "REALTIME_MAX_LATENCY_MS",
         kind: Kind::Number,
-        set: |s, text, origin| Ok(s.max_latency_ms.set(parse_max_latency_ms(text)?, origin)),
+        set: |s, text, origin| s.max_latency_ms.take(parse_max_latency_ms(text), origin),
     },
     Key {
         name: "buffer_size",
         variable: "REALTIME_BUFFER_SIZE",
         kind: Kind::Number,
-        set: |s, text, origin| Ok(s.buffer_size.set(parse_buffer_size(text)?, origin)),
+        set: |s, text, origin| s.buffer_size.take(parse_buffer_size(text), origin),
     },
     Key {
         name: "use_gpu",
         variable: "REALTIME_USE_GPU",
         kind: Kind::Boolean,
         set: |s, text, origin| {
-            let device = if value::parse_bool(text)? { Device::Auto } else { Device::Cpu };
-            Ok(s.device.set(device, origin))
+            let device = |gpu| if gpu { Device::Auto } else { Device::Cpu };
+            s.device.take(value::parse_bool(text).map(device), origin)
         },
     },
     Key {
@@ -266,15 +274,15 @@ const KEYS: [Key; 7] = [
         variable: "REALTIME_USE_TPU",
         kind: Kind::Boolean,
         set: |s, text, origin| {
-            let runtime = if value::parse_bool(text)? { TPU_RUNTIME } else { DEFAULT_RUNTIME };
-            Ok(s.runtime.set(runtime.to_owned(), origin))
+            let runtime = |tpu| if tpu { TPU_RUNTIME } else { DEFAULT_RUNTIME }.to_owned();
+            s.runtime.take(value::parse_bool(text).map(runtime), origin)
         },
     },
     Key {
         name: "optimization_level",
         variable: "REALTIME_OPTIMIZATION_LEVEL",
         kind: Kind::Text,
-        set: |s, text, origin| Ok(s.optimization_level.set(text.parse()?, origin)),
+        set: |s, text, origin| s.optimization_level.take(text.parse(), origin),
     },
 ];
 

@@ -1,5 +1,12 @@
 //! endort: parse, run, print one error, exit.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+
+use clap::Parser;
+use endort::cli::{Cli, report};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let context = cli.context();
+    cli.run(&context).map_or_else(|error| report(&error, &context), ExitCode::from)
 }

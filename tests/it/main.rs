@@ -1,0 +1,7 @@
+//! Tests of the `endort` program and of the library's public surface, in one binary.
+
+// A test that cannot go on has failed: that is what panics are for here.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod program;
+mod settings;
