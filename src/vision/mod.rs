@@ -1,5 +1,8 @@
 //! Pictures in, findings out: field of view, preprocess, postprocess, tracking, overlay.
 
+pub mod preprocess;
+mod resample;
+
 use crate::record::Detection;
 
 /// A rectangle of a picture, in whole pixels.
