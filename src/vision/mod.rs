@@ -1,9 +1,12 @@
 //! Pictures in, findings out: field of view, preprocess, postprocess, tracking, overlay.
 
+pub mod postprocess;
 pub mod preprocess;
+pub mod probability;
 mod resample;
 
 use crate::record::Detection;
+use probability::Reported;
 
 /// A rectangle of a picture, in whole pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,4 +66,6 @@ pub struct ProbabilityMap {
     pub threshold: f32,
     /// Fit of the source in the network's input, which this map covers as a whole.
     pub geometry: Geometry,
+    /// Which pixels above the threshold are part of a finding.
+    pub reported: Reported,
 }
