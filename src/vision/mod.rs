@@ -1,5 +1,7 @@
 //! Pictures in, findings out: field of view, preprocess, postprocess, tracking, overlay.
 
+pub mod metrics;
+mod polygon;
 pub mod postprocess;
 pub mod preprocess;
 pub mod probability;

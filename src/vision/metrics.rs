@@ -1,0 +1,162 @@
+//! Accuracy against ground truth: Dice, IoU, sensitivity and false-positive frames.
+//!
+//! Definitions, as reports state them:
+//! - *Dice* and *IoU* are computed per frame, at the source's resolution, from the mask of everything reported,
+//!   and averaged over the frames whose ground truth shows a polyp. A frame with a polyp and no finding counts
+//!   as 0. Models that give boxes alone are measured by their boxes as masks.
+//! - A finding is a *hit* if it overlaps the ground truth by at least one pixel.
+//! - *Sensitivity* is the share of frames with a polyp in which at least one finding is a hit.
+//! - *False-positive frames* is the share of all frames in which at least one finding is not a hit.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::record::Detection;
+use crate::vision::Findings;
+use crate::vision::polygon;
+
+/// Pixels that prediction and ground truth share, and those that one of them has alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overlap {
+    /// In both.
+    pub both: u64,
+    /// In the prediction alone.
+    pub predicted: u64,
+    /// In the ground truth alone.
+    pub truth: u64,
+}
+
+impl Overlap {
+    /// Counts two masks of equal length; any value above 127 belongs to a mask.
+    pub fn count(prediction: &[u8], truth: &[u8]) -> Self {
+        // Sums per chunk in 32 bits, so that the loop vectorises.
+        const CHUNK: usize = 1 << 16;
+        let mut overlap = Self::default();
+        for (p, t) in prediction.chunks(CHUNK).zip(truth.chunks(CHUNK)) {
+            let (mut both, mut predicted, mut truth) = (0u32, 0u32, 0u32);
+            for (&p, &t) in p.iter().zip(t) {
+                let (p, t) = (u32::from(p > 127), u32::from(t > 127));
+                both += p & t;
+                predicted += p & !t;
+                truth += t & !p;
+            }
+            overlap.both += u64::from(both);
+            overlap.predicted += u64::from(predicted);
+            overlap.truth += u64::from(truth);
+        }
+        overlap
+    }
+
+    /// Dice's coefficient, 2|A∩B| / (|A| + |B|); 1 if both are empty.
+    pub fn dice(self) -> f64 {
+        let sum = 2 * self.both + self.predicted + self.truth;
+        if sum == 0 { 1.0 } else { 2.0 * self.both as f64 / sum as f64 }
+    }
+
+    /// Intersection over union (Jaccard's index); 1 if both are empty.
+    pub fn iou(self) -> f64 {
+        let union = self.both + self.predicted + self.truth;
+        if union == 0 { 1.0 } else { self.both as f64 / union as f64 }
+    }
+}
+
+/// Sums over frames; [`Accuracy::summary`] gives the report's figures.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Accuracy {
+    frames: usize,
+    positives: usize,
+    dice: f64,
+    iou: f64,
+    hit_frames: usize,
+    false_positive_frames: usize,
+}
+
+/// A report's accuracy figures; the module says how each is defined.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AccuracySummary {
+    /// Frames that were measured.
+    pub images: usize,
+    /// Frames whose ground truth shows a polyp; Dice, IoU and sensitivity are over these.
+    pub positive_images: usize,
+    /// Mean Dice; absent without frames that show a polyp.
+    pub dice: Option<f64>,
+    /// Mean IoU; absent without frames that show a polyp.
+    pub iou: Option<f64>,
+    /// Share of frames with a polyp in which a finding hits it; absent without such frames.
+    pub sensitivity: Option<f64>,
+    /// Share of all frames with a finding that hits nothing; absent without frames.
+    pub false_positive_frames: Option<f64>,
+}
+
+impl Accuracy {
+    /// Nothing measured.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Measures one frame of `width` × `height` pixels against its ground-truth mask (above 127: polyp).
+    ///
+    /// # Errors
+    /// [`Error::Media`] if the mask has another size than the frame.
+    pub fn add(&mut self, findings: &Findings, truth: &[u8], width: usize, height: usize) -> Result<()> {
+        if truth.len() != width * height {
+            return Err(Error::Media {
+                source_name: "ground truth".to_owned(),
+                detail: format!("the mask has {} pixels, the frame {width} x {height}", truth.len()),
+            });
+        }
+        let prediction = match &findings.map {
+            Some(map) => map.rasterize(width, height),
+            None => boxes_as_mask(&findings.detections, width, height),
+        };
+        let overlap = Overlap::count(&prediction, truth);
+        let hit = |detection: &Detection| touches(detection, truth, width, height);
+        self.frames += 1;
+        self.false_positive_frames += usize::from(findings.detections.iter().any(|d| !hit(d)));
+        if overlap.both + overlap.truth > 0 {
+            self.positives += 1;
+            self.dice += overlap.dice();
+            self.iou += overlap.iou();
+            self.hit_frames += usize::from(findings.detections.iter().any(hit));
+        }
+        Ok(())
+    }
+
+    /// The figures so far.
+    pub fn summary(&self) -> AccuracySummary {
+        let share = |sum: f64, count: usize| (count > 0).then(|| sum / count as f64);
+        AccuracySummary {
+            images: self.frames,
+            positive_images: self.positives,
+            dice: share(self.dice, self.positives),
+            iou: share(self.iou, self.positives),
+            sensitivity: share(self.hit_frames as f64, self.positives),
+            false_positive_frames: share(self.false_positive_frames as f64, self.frames),
+        }
+    }
+}
+
+/// A finding's outline: its polygon, or its box.
+fn outline(detection: &Detection) -> Vec<[f32; 2]> {
+    let [x, y, w, h] = detection.bbox;
+    match &detection.polygon {
+        Some(polygon) => polygon.clone(),
+        None => vec![[x, y], [x + w, y], [x + w, y + h], [x, y + h]],
+    }
+}
+
+fn touches(detection: &Detection, truth: &[u8], width: usize, height: usize) -> bool {
+    let mut hit = false;
+    polygon::fill(&outline(detection), width, height, |y, columns| {
+        hit |= truth[y * width..][columns].iter().any(|&value| value > 127);
+    });
+    hit
+}
+
+fn boxes_as_mask(detections: &[Detection], width: usize, height: usize) -> Vec<u8> {
+    let mut mask = vec![0; width * height];
+    for detection in detections {
+        polygon::fill(&outline(detection), width, height, |y, columns| mask[y * width..][columns].fill(255));
+    }
+    mask
+}
