@@ -6,6 +6,7 @@ pub mod postprocess;
 pub mod preprocess;
 pub mod probability;
 mod resample;
+pub mod track;
 
 use crate::record::Detection;
 use probability::Reported;
