@@ -1,6 +1,7 @@
 //! Pictures in, findings out: field of view, preprocess, postprocess, tracking, overlay.
 
 pub mod metrics;
+pub mod overlay;
 mod polygon;
 pub mod postprocess;
 pub mod preprocess;
