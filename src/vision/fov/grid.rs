@@ -1,0 +1,256 @@
+//! A picture reduced to a coarse grid of cells, and which of them show tissue.
+
+use crate::frame::{Picture, PixelFormat, Range};
+use crate::vision::Crop;
+
+/// Cells along the longer side of a frame.
+const CELLS: usize = 180;
+
+/// A frame's border counts as black up to this luma (full range): endoscopy processors fill it with 0 to 35.
+const BLACKEST_BORDER: i16 = 48;
+
+/// Luma above the border's from which a cell is lit.
+const LIT_ABOVE_BORDER: i16 = 12;
+
+/// Chroma apart from the border's from which a darker cell is lit all the same: dim mucosa is still red.
+const COLORED: i16 = 10;
+
+/// Largest luma step to the neighbouring cells inside a drawn panel.
+const FLAT: i16 = 2;
+
+/// Saturation from which a flat, not red cell is part of a drawn panel.
+const SATURATED: i16 = 24;
+
+/// A component's bounding box is trimmed where a row or column has less than this share of the fullest one's
+/// cells: letters that touch the picture. A circle loses 1 % of its diameter by it at most.
+const TRIM: f64 = 0.15;
+
+/// Components smaller than this share of the frame are no endoscope's picture.
+const SMALLEST: f64 = 0.08;
+
+/// One cell's colour: luma in full range, chroma around 0.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    luma: i16,
+    cb: i16,
+    cr: i16,
+}
+
+/// Cells of one frame; buffers are kept between frames.
+#[derive(Debug, Default)]
+pub(super) struct Grid {
+    /// Pixels along a cell's side.
+    step: usize,
+    pub columns: usize,
+    pub rows: usize,
+    frame: (usize, usize),
+    cells: Vec<Cell>,
+    solid: Vec<bool>,
+    stack: Vec<usize>,
+}
+
+impl Grid {
+    /// Samples a picture. Four luma samples and one of each chroma stand for a cell.
+    pub fn sample(&mut self, picture: &Picture) {
+        let (width, height) = (picture.width(), picture.height());
+        self.frame = (width, height);
+        self.step = width.max(height).div_ceil(CELLS).max(1);
+        (self.columns, self.rows) = (width.div_ceil(self.step), height.div_ceil(self.step));
+        self.cells.clear();
+        self.cells.resize(self.columns * self.rows, Cell::default());
+        if self.columns == 0 || self.rows == 0 {
+            return;
+        }
+        let (near, far) = (self.step / 4, self.step * 3 / 4);
+        for (row, cells) in self.cells.chunks_exact_mut(self.columns).enumerate() {
+            let at = |offset: usize| (row * self.step + offset).min(height - 1);
+            let ys = [at(near), at(far)];
+            match picture.format() {
+                PixelFormat::Rgb24 => sample_rgb(picture, ys, self.step, cells),
+                _ => sample_yuv(picture, ys, self.step, cells),
+            }
+        }
+    }
+
+    /// Marks the cells that show the endoscope's picture rather than border or panels, in `lit`.
+    /// Returns false if the frame has no dark border: then nothing can be told.
+    pub fn classify(&self, lit: &mut Vec<bool>) -> bool {
+        lit.clear();
+        lit.resize(self.cells.len(), false);
+        let Some(border) = self.border() else { return false };
+        let colored = self.cells.iter().any(|cell| cell.cb != 0 || cell.cr != 0);
+        for row in 0..self.rows {
+            for column in 0..self.columns {
+                let index = row * self.columns + column;
+                let cell = self.cells[index];
+                let above = cell.luma - border.luma;
+                let hue = (cell.cb - border.cb).abs().max((cell.cr - border.cr).abs());
+                let bright = above >= LIT_ABOVE_BORDER || (above >= LIT_ABOVE_BORDER / 3 && hue >= COLORED);
+                lit[index] = bright && !(colored && self.in_panel(row, column));
+            }
+        }
+        true
+    }
+
+    /// The border's colour, from the darkest cells along the frame's edges; `None` if these are not dark.
+    fn border(&self) -> Option<Cell> {
+        let on_edge = |index: &usize| {
+            let (row, column) = (index / self.columns, index % self.columns);
+            row == 0 || column == 0 || row + 1 == self.rows || column + 1 == self.columns
+        };
+        let mut edge: Vec<Cell> =
+            (0..self.cells.len()).filter(on_edge).map(|index| self.cells[index]).collect();
+        edge.sort_unstable_by_key(|cell| cell.luma);
+        let darkest = edge.get(edge.len() / 50)?;
+        if darkest.luma > BLACKEST_BORDER {
+            return None;
+        }
+        // The median of what is as dark as that.
+        let dark: Vec<Cell> = edge.iter().take_while(|cell| cell.luma <= darkest.luma + 4).copied().collect();
+        let median = |channel: fn(&Cell) -> i16| {
+            let mut values: Vec<i16> = dark.iter().map(channel).collect();
+            values.sort_unstable();
+            values[values.len() / 2]
+        };
+        Some(Cell { luma: darkest.luma, cb: median(|cell| cell.cb), cr: median(|cell| cell.cr) })
+    }
+
+    /// Whether a cell is part of a drawn panel: even, saturated, and of a hue that lit mucosa does not have.
+    fn in_panel(&self, row: usize, column: usize) -> bool {
+        let index = row * self.columns + column;
+        let cell = self.cells[index];
+        let hue = cell.cb.abs().max(cell.cr.abs()) >= SATURATED && cell.cr < 0;
+        let even = |other: Option<&Cell>| other.is_none_or(|other| (other.luma - cell.luma).abs() <= FLAT);
+        let left = (column > 0).then(|| &self.cells[index - 1]);
+        let right = self.cells.get(index + 1).filter(|_| column + 1 < self.columns);
+        let up = (row > 0).then(|| &self.cells[index - self.columns]);
+        let down = self.cells.get(index + self.columns);
+        hue && (even(left) || even(right)) && (even(up) || even(down))
+    }
+
+    /// The bounding box in pixels of the largest connected region of `lit`; `None` if it is no endoscope's
+    /// picture: too small, or too far from a disc, an octagon or a rectangle.
+    pub fn bounds(&mut self, lit: &[bool]) -> Option<Crop> {
+        self.consolidate(lit);
+        let (rows, columns) = self.largest_component()?;
+        let pick = |profile: &[usize]| {
+            let least = (profile.iter().max().copied().unwrap_or(0) as f64 * TRIM).ceil() as usize;
+            let first = profile.iter().position(|&count| count >= least.max(1))?;
+            let last = profile.iter().rposition(|&count| count >= least.max(1))?;
+            // Consolidating took the outermost cells away.
+            Some((first.saturating_sub(1), (last + 2).min(profile.len())))
+        };
+        let ((top, bottom), (left, right)) = (pick(&rows)?, pick(&columns)?);
+        let cells = rows.iter().sum::<usize>() as f64;
+        let plausible = cells >= SMALLEST * self.cells.len() as f64
+            && cells >= 0.4 * ((bottom - top) * (right - left)) as f64;
+        let (width, height) = self.frame;
+        let (x, y) = (left * self.step, top * self.step);
+        let (right, bottom) = ((right * self.step).min(width), (bottom * self.step).min(height));
+        plausible.then_some(Crop { x, y, width: right - x, height: bottom - y })
+    }
+
+    /// Keeps cells whose neighbourhood of 3 × 3 is mostly lit: letters vanish, glints and vessels close.
+    fn consolidate(&mut self, lit: &[bool]) {
+        self.solid.clear();
+        self.solid.resize(lit.len(), false);
+        for row in 0..self.rows {
+            let rows = row.saturating_sub(1)..(row + 2).min(self.rows);
+            for column in 0..self.columns {
+                let columns = column.saturating_sub(1)..(column + 2).min(self.columns);
+                let all = rows.len() * columns.len();
+                let count = |row: usize| {
+                    lit[row * self.columns..][columns.clone()].iter().filter(|lit| **lit).count()
+                };
+                let count: usize = rows.clone().map(count).sum();
+                self.solid[row * self.columns + column] = 3 * count >= 2 * all;
+            }
+        }
+    }
+
+    /// Cells per row and per column of the largest 4-connected component of `solid`, which is used up.
+    fn largest_component(&mut self) -> Option<(Vec<usize>, Vec<usize>)> {
+        let mut best: Option<(usize, Vec<usize>, Vec<usize>)> = None;
+        for first in 0..self.solid.len() {
+            if !self.solid[first] {
+                continue;
+            }
+            let (mut rows, mut columns) = (vec![0; self.rows], vec![0; self.columns]);
+            let mut count = 0;
+            self.solid[first] = false;
+            self.stack.push(first);
+            while let Some(index) = self.stack.pop() {
+                let (row, column) = (index / self.columns, index % self.columns);
+                count += 1;
+                rows[row] += 1;
+                columns[column] += 1;
+                let neighbours = [
+                    (column > 0).then(|| index - 1),
+                    (column + 1 < self.columns).then_some(index + 1),
+                    (row > 0).then(|| index - self.columns),
+                    (row + 1 < self.rows).then_some(index + self.columns),
+                ];
+                for next in neighbours.into_iter().flatten() {
+                    if self.solid[next] {
+                        self.solid[next] = false;
+                        self.stack.push(next);
+                    }
+                }
+            }
+            if best.as_ref().is_none_or(|(most, ..)| count > *most) {
+                best = Some((count, rows, columns));
+            }
+        }
+        best.map(|(_, rows, columns)| (rows, columns))
+    }
+}
+
+fn sample_yuv(picture: &Picture, ys: [usize; 2], step: usize, cells: &mut [Cell]) {
+    let (width, height) = (picture.width(), picture.height());
+    let lines = ys.map(|y| picture.plane(0).row(y));
+    let range = picture.color().range;
+    let xs = |column: usize, offset: usize| (column * step + offset).min(width - 1);
+    for (column, cell) in cells.iter_mut().enumerate() {
+        let (a, b) = (xs(column, step / 4), xs(column, step * 3 / 4));
+        let sum: i16 = lines.iter().map(|line| i16::from(line[a]) + i16::from(line[b])).sum();
+        cell.luma = match range {
+            Range::Full => sum / 4,
+            Range::Limited => ((sum - 64) * 7 / 24).max(0),
+        };
+    }
+    // Where the middle of a cell lies in the chroma planes, and how far apart samples are.
+    let (first, second, spacing) = match picture.format() {
+        PixelFormat::Gray8 | PixelFormat::Rgb24 => return,
+        PixelFormat::Nv12 => (picture.plane(1), picture.plane(1), 2),
+        _ => (picture.plane(1), picture.plane(2), 1),
+    };
+    let (samples, rows) = (first.width_bytes() / spacing, first.rows());
+    let y = ys[1] * rows / height;
+    let (cb, cr) = (first.row(y), second.row(y));
+    for (column, cell) in cells.iter_mut().enumerate() {
+        let x = xs(column, step / 2) * samples / width;
+        cell.cb = i16::from(cb[x * spacing]) - 128;
+        cell.cr = i16::from(cr[x * spacing + spacing - 1]) - 128;
+    }
+}
+
+fn sample_rgb(picture: &Picture, ys: [usize; 2], step: usize, cells: &mut [Cell]) {
+    let lines = ys.map(|y| picture.plane(0).row(y));
+    let last = picture.width() - 1;
+    for (column, cell) in cells.iter_mut().enumerate() {
+        let xs = [step / 4, step * 3 / 4].map(|offset| (column * step + offset).min(last));
+        let mut sum = [0i32; 3];
+        for line in lines {
+            for x in xs {
+                sum.iter_mut()
+                    .zip(&line[3 * x..3 * x + 3])
+                    .for_each(|(sum, value)| *sum += i32::from(*value));
+            }
+        }
+        let [r, g, b] = sum;
+        // BT.601 in 1/256, of sums of four.
+        cell.luma = ((77 * r + 150 * g + 29 * b) >> 10) as i16;
+        cell.cb = ((-43 * r - 85 * g + 128 * b) >> 10) as i16;
+        cell.cr = ((128 * r - 107 * g - 21 * b) >> 10) as i16;
+    }
+}

@@ -1,0 +1,133 @@
+//! The endoscope's picture inside the frame, found without being told: processors surround it with a black
+//! border, mask it to an octagon or disc, and put text, thumbnails and coloured panels beside it.
+//!
+//! A frame is reduced to a coarse [`grid`] of cells; cells that are brighter or more coloured than the border
+//! and no part of a drawn panel are *lit*; the bounding box of the largest lit region is the crop. Over time
+//! each cell collects evidence, so that a dark lumen at the edge, a black frame or a flash moves nothing, and
+//! the crop changes only when a clearly different one has stood for a while (another scope, another layout).
+//! Cropping to it is no de-identification: letters drawn over the picture itself stay.
+
+mod grid;
+
+use crate::frame::Picture;
+use crate::vision::Crop;
+use grid::Grid;
+
+/// A cell's evidence: gained per frame that it is lit, lost per frame that it is not, and needed to count.
+/// At 30 frames a second a cell is in after half a second and out after eight.
+const GAIN: u8 = 8;
+const LOSS: u8 = 1;
+const NEEDED: u8 = 120;
+/// Evidence of the first frame's lit cells.
+const FIRST: u8 = 160;
+
+/// Frames with fewer lit cells than this share show nothing: scope outside, lamp off, fade.
+const DARK_FRAME: f64 = 0.05;
+
+/// A frame is a flash or a menu if its lit cells exceed the known picture's by this share of all cells, until it
+/// lasts longer than this many frames.
+const FLASH_EXCESS: f64 = 0.2;
+const FLASH_FRAMES: u32 = 30;
+
+/// An edge must move by this share of the frame's side before a new crop is considered, and the new crop must
+/// stand this many frames.
+const MOVED: f64 = 0.02;
+const SETTLE_FRAMES: u32 = 10;
+
+/// Finds and follows the field of view of one stream.
+#[derive(Debug, Default)]
+pub struct FieldOfView {
+    grid: Grid,
+    lit: Vec<bool>,
+    evidence: Vec<u8>,
+    frame: (usize, usize),
+    crop: Option<Crop>,
+    pending: Option<(Crop, u32)>,
+    flash: u32,
+}
+
+impl FieldOfView {
+    /// Nothing known yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The field of view of a single picture; the whole picture if none stands out.
+    pub fn still(picture: &Picture) -> Crop {
+        Self::new().update(picture)
+    }
+
+    /// Takes the next picture of a stream and returns the field of view as it is now believed to be; the
+    /// whole picture if none stands out. A picture of another size starts anew.
+    pub fn update(&mut self, picture: &Picture) -> Crop {
+        let frame = (picture.width(), picture.height());
+        if self.frame != frame {
+            *self = Self { frame, ..Self::default() };
+        }
+        let whole = Crop::whole(frame.0, frame.1);
+        self.grid.sample(picture);
+        if !self.grid.classify(&mut self.lit) {
+            // No dark border anywhere: a frame-filling picture, or a flash.
+            self.lit.fill(true);
+        }
+        if !self.collect() {
+            return self.crop.unwrap_or(whole);
+        }
+        let region: Vec<bool> = self.evidence.iter().map(|&evidence| evidence >= NEEDED).collect();
+        let found = self.grid.bounds(&region).unwrap_or(whole);
+        let crop = self.settle(found);
+        self.crop = Some(crop);
+        crop
+    }
+
+    /// Adds a frame's lit cells to the evidence; false if the frame says nothing.
+    fn collect(&mut self) -> bool {
+        let all = self.lit.len() as f64;
+        let lit = self.lit.iter().filter(|lit| **lit).count() as f64;
+        if lit < DARK_FRAME * all {
+            return false;
+        }
+        if self.evidence.len() != self.lit.len() {
+            self.evidence = self.lit.iter().map(|&lit| if lit { FIRST } else { 0 }).collect();
+            return true;
+        }
+        let known = self.evidence.iter().filter(|evidence| **evidence >= NEEDED).count() as f64;
+        self.flash = if lit > known + FLASH_EXCESS * all { self.flash + 1 } else { 0 };
+        if (1..=FLASH_FRAMES).contains(&self.flash) {
+            return false;
+        }
+        for (evidence, &lit) in self.evidence.iter_mut().zip(&self.lit) {
+            *evidence = if lit { evidence.saturating_add(GAIN) } else { evidence.saturating_sub(LOSS) };
+        }
+        true
+    }
+
+    /// The crop in force, given the one found in this frame.
+    fn settle(&mut self, found: Crop) -> Crop {
+        let Some(current) = self.crop else { return found };
+        if self.near(current, found) {
+            self.pending = None;
+            return current;
+        }
+        let stood = match self.pending {
+            Some((pending, stood)) if self.near(pending, found) => stood + 1,
+            _ => 1,
+        };
+        if stood >= SETTLE_FRAMES {
+            self.pending = None;
+            return found;
+        }
+        self.pending = Some((found, stood));
+        current
+    }
+
+    /// Whether no edge differs by more than the tolerance.
+    fn near(&self, a: Crop, b: Crop) -> bool {
+        let (across, down) = (MOVED * self.frame.0 as f64, MOVED * self.frame.1 as f64);
+        let close = |a: usize, b: usize, tolerance: f64| a.abs_diff(b) as f64 <= tolerance;
+        close(a.x, b.x, across)
+            && close(a.x + a.width, b.x + b.width, across)
+            && close(a.y, b.y, down)
+            && close(a.y + a.height, b.y + b.height, down)
+    }
+}
