@@ -3,5 +3,6 @@
 // A test that cannot go on has failed: that is what panics are for here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod generated;
 mod program;
 mod settings;
