@@ -1,1 +1,4 @@
 //! What this machine is.
+
+pub mod host;
+pub mod memory;

@@ -3,6 +3,8 @@
 //! A [`Source`] hands out frames in presentation order and knows nothing of pace, policy or clocks:
 //! the pipeline decides when a frame is due and stamps the moment it was captured.
 
+pub mod looped;
+
 use std::time::Duration;
 
 use crate::error::Result;

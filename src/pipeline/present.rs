@@ -1,0 +1,295 @@
+//! The presenter: joins both lanes by the frame's id, draws, hands to the sink, and keeps the accounts.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::options::{Compose, RunOptions};
+use super::processor::Analysis;
+use super::report::{Progress, RunReport, Stage};
+use crate::error::Result;
+use crate::frame::{Frame, FrameId, Moment};
+use crate::record::{Detection, FrameRecord, StagesMs};
+use crate::sink::Sink;
+use crate::vision::overlay;
+
+/// Pictures whose presentation is remembered until their analysis arrives. More than the AI lane can
+/// have under way: its buffer, the frame in work and the one on its way back.
+const REMEMBERED_PICTURES: usize = 256;
+
+/// A frame that the AI lane has finished.
+#[derive(Debug)]
+pub(super) struct Analysed {
+    pub(super) frame: Frame,
+    pub(super) analysis: Analysis,
+    pub(super) queue_wait: Duration,
+}
+
+/// Who analyses, as records name it.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) model: String,
+    pub(super) runtime: String,
+}
+
+/// A picture that was presented before its analysis.
+struct Shown {
+    id: FrameId,
+    at: Moment,
+    overlay: Duration,
+}
+
+pub(super) struct Presenter<'a> {
+    options: &'a RunOptions,
+    clock: &'a dyn Clock,
+    sink: &'a mut dyn Sink,
+    progress: &'a Progress,
+    /// `None`: pass-through, every picture is complete by itself.
+    ai: Option<Identity>,
+    /// Pictures whose analysis is still under way.
+    shown: VecDeque<Shown>,
+    /// The newest findings and when their frame was captured.
+    latest: Option<(Moment, Vec<Detection>)>,
+    /// Since when frames have come without any analysis coming back.
+    silent_since: Option<Moment>,
+    ai_failed: bool,
+    started: Moment,
+    last_presented: Moment,
+    presented: u64,
+    violation_run: u64,
+    report: RunReport,
+}
+
+impl<'a> Presenter<'a> {
+    pub(super) fn new(
+        options: &'a RunOptions,
+        clock: &'a dyn Clock,
+        sink: &'a mut dyn Sink,
+        progress: &'a Progress,
+        ai: Option<Identity>,
+    ) -> Self {
+        let now = clock.now();
+        Self {
+            options,
+            clock,
+            sink,
+            progress,
+            ai,
+            shown: VecDeque::new(),
+            latest: None,
+            silent_since: None,
+            ai_failed: false,
+            started: now,
+            last_presented: now,
+            presented: 0,
+            violation_run: 0,
+            report: RunReport::default(),
+        }
+    }
+
+    /// The AI lane has ended before its time: pictures go on, marked.
+    pub(super) fn ai_failed(&mut self) {
+        self.ai_failed = true;
+    }
+
+    /// A picture has come down the video lane.
+    pub(super) fn on_frame(&mut self, frame: Frame) -> Result<()> {
+        if self.ai.is_some() {
+            return self.show_with_latest(frame);
+        }
+        let at = self.show(&frame)?;
+        let record = self.record(&frame, &Analysis::default(), Duration::ZERO, Duration::ZERO, at);
+        self.account(&frame, None, at);
+        self.sink.record(&record)
+    }
+
+    /// A frame's findings have come down the AI lane.
+    pub(super) fn on_analysis(&mut self, result: Analysed) -> Result<()> {
+        self.silent_since = None;
+        match self.options.compose() {
+            Compose::Joined => self.show_joined(result),
+            Compose::Latest => self.publish(result),
+        }
+    }
+
+    /// Frames that were due and that the video lane could not take.
+    pub(super) fn on_lost(&mut self, frames: u64) {
+        self.report.lost += frames;
+        for _ in 0..frames {
+            self.count_violation(true);
+        }
+    }
+
+    /// Closes the accounts: what was neither analysed nor dropped on purpose was due and never shown
+    /// with its findings.
+    pub(super) fn finish(mut self, dropped: u64) -> RunReport {
+        self.report.dropped = dropped;
+        if self.ai_failed {
+            self.report.unanalysed = self.report.frames.saturating_sub(self.report.analysed + dropped);
+            (0..self.report.unanalysed).for_each(|_| self.count_violation(true));
+        }
+        self.report
+    }
+
+    fn show_with_latest(&mut self, mut frame: Frame) -> Result<()> {
+        let now = self.clock.now();
+        let silent_since = *self.silent_since.get_or_insert(frame.captured);
+        let ai_off = self.ai_failed || now.since(silent_since) > self.options.stall_after;
+        if ai_off && self.measuring() {
+            self.report.ai_off_frames += 1;
+        }
+        if self.sink.wants_overlay() {
+            if ai_off {
+                overlay::ai_off(&mut frame.picture);
+            } else if let Some((captured, detections)) = &self.latest
+                && frame.captured.since(*captured) <= self.options.max_latency
+            {
+                overlay::draw(&mut frame.picture, detections, &self.options.overlay);
+            }
+        }
+        let overlay = self.clock.now().since(now);
+        let at = self.show(&frame)?;
+        if self.shown.len() == REMEMBERED_PICTURES {
+            self.shown.pop_front();
+        }
+        self.shown.push_back(Shown { id: frame.id, at, overlay });
+        if self.measuring() {
+            self.report.stages.record(Stage::Overlay, overlay);
+            self.report.stages.record(Stage::Decode, frame.decode);
+            self.report.video_delay.record(at.since(frame.captured));
+        }
+        self.presented(&frame, at);
+        Ok(())
+    }
+
+    /// Picture and findings together: the picture has waited for its analysis.
+    fn show_joined(&mut self, mut result: Analysed) -> Result<()> {
+        let before = self.clock.now();
+        if self.sink.wants_overlay() {
+            let detections = &result.analysis.findings.detections;
+            overlay::draw(&mut result.frame.picture, detections, &self.options.overlay);
+        }
+        let overlay = self.clock.now().since(before);
+        let at = self.show(&result.frame)?;
+        if self.measuring() {
+            self.report.stages.record(Stage::Overlay, overlay);
+            self.report.stages.record(Stage::Decode, result.frame.decode);
+        }
+        let record = self.record(&result.frame, &result.analysis, result.queue_wait, overlay, at);
+        self.account(&result.frame, Some(&result), at);
+        self.sink.record(&record)
+    }
+
+    /// Findings of a picture that has been shown already.
+    fn publish(&mut self, result: Analysed) -> Result<()> {
+        let frame = &result.frame;
+        while self.shown.front().is_some_and(|shown| shown.id < frame.id) {
+            self.shown.pop_front();
+        }
+        let shown = self.shown.front().filter(|shown| shown.id == frame.id);
+        let overlay = shown.map_or(Duration::ZERO, |shown| shown.overlay);
+        let picture_at = shown.map(|shown| shown.at);
+        let now = self.clock.now();
+        let complete = picture_at.map_or(now, |at| at.max(now));
+        let record = self.record(frame, &result.analysis, result.queue_wait, overlay, complete);
+        self.sink.record(&record)?;
+        self.report.first_result.get_or_insert(now.since(self.started));
+        if frame.id.0 >= self.options.warmup_frames {
+            self.account_analysis(frame, &result, complete);
+        }
+        self.latest = Some((frame.captured, result.analysis.findings.detections));
+        Ok(())
+    }
+
+    fn show(&mut self, frame: &Frame) -> Result<Moment> {
+        self.sink.picture(frame)?;
+        Ok(self.clock.now())
+    }
+
+    /// Accounts of a picture that is presented complete.
+    fn account(&mut self, frame: &Frame, result: Option<&Analysed>, at: Moment) {
+        self.report.first_result.get_or_insert(at.since(self.started));
+        if self.measuring() {
+            self.report.video_delay.record(at.since(frame.captured));
+            match result {
+                Some(result) => self.account_analysis(frame, result, at),
+                None => {
+                    self.report.stages.record(Stage::Decode, frame.decode);
+                    self.account_latency(at.since(frame.captured));
+                }
+            }
+        }
+        self.presented(frame, at);
+    }
+
+    fn account_analysis(&mut self, frame: &Frame, result: &Analysed, complete: Moment) {
+        let latency = complete.since(frame.captured);
+        self.report.analysed += 1;
+        self.report.annotation_delay.record(latency);
+        let stages = &mut self.report.stages;
+        stages.record(Stage::QueueWait, result.queue_wait);
+        stages.record(Stage::Preprocess, result.analysis.preprocess);
+        stages.record(Stage::Inference, result.analysis.inference);
+        stages.record(Stage::Postprocess, result.analysis.postprocess);
+        self.account_latency(latency);
+    }
+
+    fn account_latency(&mut self, latency: Duration) {
+        self.report.latency.record(latency);
+        self.count_violation(latency > self.options.max_latency);
+    }
+
+    fn count_violation(&mut self, violated: bool) {
+        self.violation_run = if violated { self.violation_run + 1 } else { 0 };
+        self.report.violations += u64::from(violated);
+        self.report.longest_violation_run = self.report.longest_violation_run.max(self.violation_run);
+    }
+
+    fn presented(&mut self, frame: &Frame, at: Moment) {
+        if self.measuring() {
+            if self.report.frames > 0 {
+                self.report.elapsed += at.since(self.last_presented);
+            }
+            self.report.frames += 1;
+        } else {
+            self.report.warmup_frames += 1;
+        }
+        self.presented += 1;
+        self.last_presented = at;
+        self.progress.count_presented(frame.pts.as_ms());
+    }
+
+    fn measuring(&self) -> bool {
+        self.presented >= self.options.warmup_frames
+    }
+
+    fn record(
+        &self,
+        frame: &Frame,
+        analysis: &Analysis,
+        queue_wait: Duration,
+        overlay: Duration,
+        complete: Moment,
+    ) -> FrameRecord {
+        let (model, runtime) = match &self.ai {
+            Some(identity) => (identity.model.as_str(), identity.runtime.as_str()),
+            None => ("none", "none"),
+        };
+        let mut record = analysis.record(frame, model, runtime);
+        record.stages_ms.queue_wait = millis(queue_wait);
+        record.stages_ms.overlay = millis(overlay);
+        record.processing_time_ms = total(&record.stages_ms);
+        record.violation = complete.since(frame.captured) > self.options.max_latency;
+        record
+    }
+}
+
+/// Milliseconds to a microsecond's precision: what a record can honestly claim.
+pub(super) fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+/// The stages together, without the sums' floating-point dust.
+pub(super) fn total(stages: &StagesMs) -> f64 {
+    (stages.iter().map(|(_, ms)| ms).sum::<f64>() * 1e3).round() / 1e3
+}

@@ -1,0 +1,178 @@
+//! The AI lane's work on one frame: field of view, preprocess, network, findings, tracking.
+
+use std::time::{Duration, Instant};
+
+use super::present::{millis, total};
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::model::Manifest;
+use crate::record::{FrameRecord, StagesMs};
+use crate::runtime::Engine;
+use crate::vision::fov::FieldOfView;
+use crate::vision::postprocess::Postprocessor;
+use crate::vision::preprocess::Preprocessor;
+use crate::vision::track::{TrackOptions, Tracker};
+use crate::vision::{Crop, Findings};
+
+/// What was found in a frame, and the time it took.
+#[derive(Debug, Clone, Default)]
+pub struct Analysis {
+    /// The findings.
+    pub findings: Findings,
+    /// From decoded planes to the network's input, the search for the field of view included.
+    pub preprocess: Duration,
+    /// The network.
+    pub inference: Duration,
+    /// From the network's output to findings, tracking included.
+    pub postprocess: Duration,
+}
+
+impl Analysis {
+    /// The frame's record, with the time in queues and for drawing left at zero.
+    pub fn record(&self, frame: &Frame, model: &str, runtime: &str) -> FrameRecord {
+        let stages_ms = StagesMs {
+            decode: millis(frame.decode),
+            queue_wait: 0.0,
+            preprocess: millis(self.preprocess),
+            inference: millis(self.inference),
+            postprocess: millis(self.postprocess),
+            overlay: 0.0,
+        };
+        FrameRecord {
+            frame_id: frame.id.0,
+            source: frame.source.to_string(),
+            pts_ms: (frame.pts.as_ms() * 1e3).round() / 1e3,
+            width: frame.picture.width(),
+            height: frame.picture.height(),
+            model: model.to_owned(),
+            runtime: runtime.to_owned(),
+            detections: self.findings.detections.clone(),
+            processing_time_ms: total(&stages_ms),
+            stages_ms,
+            violation: false,
+        }
+    }
+}
+
+/// Finds things in frames. The pipeline's AI lane runs one; tests script their own.
+pub trait Analyzer: Send {
+    /// The model's name, as records show it.
+    fn model(&self) -> &str;
+
+    /// The runtime's name, as records show it.
+    fn runtime(&self) -> &str;
+
+    /// Analyses one frame.
+    fn analyze(&mut self, frame: &Frame) -> Result<Analysis>;
+}
+
+/// How pictures are read.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessorOptions {
+    /// Frames follow each other in time: the field of view is kept stable and findings are tracked.
+    pub video: bool,
+    /// Show the network the whole frame instead of the field of view.
+    pub whole_frame: bool,
+    /// How findings are followed over time.
+    pub tracker: TrackOptions,
+}
+
+/// A model on a runtime, with everything around it: a frame goes in, findings come out.
+///
+/// Buffers are allocated once and stay; one frame is processed at a time.
+pub struct FrameProcessor {
+    manifest: Manifest,
+    engine: Box<dyn Engine>,
+    preprocessor: Preprocessor,
+    postprocessor: Postprocessor,
+    field_of_view: FieldOfView,
+    tracker: Tracker,
+    last_pts_ms: Option<f64>,
+    options: ProcessorOptions,
+}
+
+impl FrameProcessor {
+    /// A processor for `manifest`'s model, executed by `engine`.
+    ///
+    /// # Errors
+    /// If the manifest describes outputs that cannot be read together.
+    pub fn new(manifest: Manifest, engine: Box<dyn Engine>, options: ProcessorOptions) -> Result<Self> {
+        Ok(Self {
+            preprocessor: Preprocessor::new(&manifest.input)?,
+            postprocessor: Postprocessor::new(&manifest)?,
+            field_of_view: FieldOfView::new(),
+            tracker: Tracker::new(options.tracker.clone()),
+            last_pts_ms: None,
+            manifest,
+            engine,
+            options,
+        })
+    }
+
+    /// The model's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn crop(&mut self, frame: &Frame) -> Crop {
+        let picture = &frame.picture;
+        if self.options.whole_frame {
+            Crop::whole(picture.width(), picture.height())
+        } else if self.options.video {
+            self.field_of_view.update(picture)
+        } else {
+            FieldOfView::still(picture)
+        }
+    }
+}
+
+impl Analyzer for FrameProcessor {
+    fn model(&self) -> &str {
+        &self.manifest.name
+    }
+
+    fn runtime(&self) -> &str {
+        self.engine.runtime()
+    }
+
+    fn analyze(&mut self, frame: &Frame) -> Result<Analysis> {
+        let begin = Instant::now();
+        let crop = self.crop(frame);
+        let geometry = self.preprocessor.run(&frame.picture, crop, self.engine.input())?;
+        let preprocessed = Instant::now();
+        let outputs = self.engine.run()?;
+        let inferred = Instant::now();
+        let (width, height) = (frame.picture.width(), frame.picture.height());
+        let mut findings = self.postprocessor.run(outputs, &geometry, width, height)?;
+        if self.options.video {
+            let pts_ms = frame.pts.as_ms();
+            let step = self.last_pts_ms.map_or(0.0, |last| (pts_ms - last).max(0.0));
+            self.last_pts_ms = Some(pts_ms);
+            self.tracker.update(&mut findings.detections, Duration::from_secs_f64(step / 1e3));
+        }
+        Ok(Analysis {
+            findings,
+            preprocess: preprocessed - begin,
+            inference: inferred - preprocessed,
+            postprocess: inferred.elapsed(),
+        })
+    }
+}
+
+/// Finds nothing, at no cost: the model `none`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PassThrough;
+
+impl Analyzer for PassThrough {
+    fn model(&self) -> &str {
+        "none"
+    }
+
+    fn runtime(&self) -> &str {
+        "none"
+    }
+
+    fn analyze(&mut self, _frame: &Frame) -> Result<Analysis> {
+        Ok(Analysis::default())
+    }
+}

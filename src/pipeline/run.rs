@@ -1,0 +1,312 @@
+//! One source through both lanes into one sink.
+//!
+//! ```text
+//! newest-wins:   decode ──► pace ──┬────────── video channel ─────────► present (caller's thread)
+//!                                  └─► FrameBuffer ──► ai ──► results ────┘
+//! every-frame:   decode ──► pace ──► FrameBuffer ──► ai ──► results ──► present
+//! pass-through:  decode ──► pace ──► video channel ──► present
+//! ```
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
+
+use super::buffer::FrameBuffer;
+use super::clock::Clock;
+use super::options::{Pace, Policy, RunOptions};
+use super::present::{Analysed, Identity, Presenter};
+use super::processor::Analyzer;
+use super::report::{Progress, RunReport};
+use super::stage::{Failures, guard, spawn};
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::frame::{Frame, Moment};
+use crate::sink::Sink;
+use crate::source::Source;
+
+/// Frames decoded ahead of their time.
+const DECODED_AHEAD: usize = 4;
+
+/// A gap between two time stamps beyond which the stream has jumped rather than paused.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the stages share.
+struct Shared<'a> {
+    options: &'a RunOptions,
+    clock: &'a dyn Clock,
+    /// Asked to stop by the user: what is under way is finished.
+    cancel: &'a Cancel,
+    /// A stage has failed: everything ends at once.
+    stop: Cancel,
+    buffer: FrameBuffer<(Moment, Frame)>,
+    progress: &'a Progress,
+    lost: AtomicU64,
+    dropped: AtomicU64,
+    failures: Failures,
+    /// Why the AI lane ended although the pictures go on.
+    ai_failure: Failures,
+    ai_failed: AtomicBool,
+}
+
+/// Drives `source` through the lanes into `sink` until its end, `cancel`, or a limit of `options`.
+///
+/// Without an `analyzer` the video passes through. The sink is finished when all went well, and after a
+/// cancellation, with what had been captured by then.
+///
+/// # Errors
+/// The first failure of any stage. An AI lane that fails under [`Policy::NewestWins`] does not end the run:
+/// pictures go on without it and the report says why.
+pub fn run(
+    mut source: Box<dyn Source>,
+    mut analyzer: Option<&mut dyn Analyzer>,
+    sink: &mut dyn Sink,
+    options: &RunOptions,
+    clock: &dyn Clock,
+    cancel: &Cancel,
+    progress: &Progress,
+) -> Result<RunReport> {
+    let identity = analyzer.as_ref().map(|analyzer| Identity {
+        model: analyzer.model().to_owned(),
+        runtime: analyzer.runtime().to_owned(),
+    });
+    let live = source.info().live;
+    let fallback_step =
+        Duration::from_secs_f64(1.0 / source.info().fps.unwrap_or(options.target_fps).max(1e-3));
+    let shared = Shared {
+        options,
+        clock,
+        cancel,
+        stop: Cancel::new(),
+        buffer: FrameBuffer::new(options.policy, options.buffer_size),
+        progress,
+        lost: AtomicU64::new(0),
+        dropped: AtomicU64::new(0),
+        failures: Failures::default(),
+        ai_failure: Failures::default(),
+        ai_failed: AtomicBool::new(false),
+    };
+    let (decoded_tx, decoded_rx) = bounded(DECODED_AHEAD);
+    let (video_tx, video_rx) = bounded(options.buffer_size.max(1));
+    let (results_tx, results_rx) = bounded(options.buffer_size.max(1));
+
+    let mut presenter = Presenter::new(options, clock, sink, progress, identity);
+    let presented = std::thread::scope(|scope| {
+        let shared = &shared;
+        let with_ai = analyzer.is_some();
+        spawn(scope, "decode", &shared.failures, &shared.stop, move || {
+            decode(source.as_mut(), &decoded_tx, shared)
+        })?;
+        spawn(scope, "pace", &shared.failures, &shared.stop, move || {
+            // Closes the buffer however this stage ends, so that the AI lane ends too.
+            let _closing = CloseOnDrop(&shared.buffer);
+            pace(&decoded_rx, &video_tx, Pacer::new(options, live, fallback_step), with_ai, shared)
+        })?;
+        let results_rx = match analyzer.take() {
+            Some(analyzer) => {
+                spawn(scope, "ai", &shared.failures, &shared.stop, move || {
+                    let _closing = CloseOnDrop(&shared.buffer);
+                    ai_lane(analyzer, &results_tx, shared)
+                })?;
+                results_rx
+            }
+            None => never(),
+        };
+        let result = guard("present", || present(&mut presenter, &video_rx, &results_rx, with_ai, shared));
+        if result.is_err() {
+            shared.stop.cancel();
+        }
+        // Whoever waits to hand something over must not wait for a presenter that has gone.
+        drop((video_rx, results_rx));
+        result
+    });
+    if let Err(error) = presented {
+        shared.failures.report(error);
+    }
+    if let Some(error) = shared.failures.take() {
+        return Err(error);
+    }
+    if shared.ai_failed.load(Ordering::Acquire) {
+        presenter.ai_failed();
+    }
+    let mut report = presenter.finish(shared.dropped.into_inner());
+    report.ai_failure = shared.ai_failure.take();
+    report.cancelled = cancel.is_cancelled();
+    sink.finish()?;
+    Ok(report)
+}
+
+/// Closes a buffer when the stage that feeds or empties it ends.
+struct CloseOnDrop<'a, T>(&'a FrameBuffer<T>);
+
+impl<T> Drop for CloseOnDrop<'_, T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn decode(source: &mut dyn Source, decoded: &Sender<Frame>, shared: &Shared) -> Result<()> {
+    while !shared.stop.is_cancelled() && !shared.cancel.is_cancelled() {
+        match source.next() {
+            Ok(Some(frame)) => {
+                if decoded.send(frame).is_err() {
+                    break;
+                }
+            }
+            Ok(None) | Err(Error::Cancelled) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Decides when a frame is due.
+struct Pacer {
+    at_source_pace: bool,
+    fallback_step: Duration,
+    max_duration: Option<Duration>,
+    /// Time stamp and due time of the frame before.
+    last: Option<(f64, Moment)>,
+    first_due: Moment,
+}
+
+impl Pacer {
+    fn new(options: &RunOptions, live: bool, fallback_step: Duration) -> Self {
+        Self {
+            // A live source is its own pace: what it hands over is due now.
+            at_source_pace: options.pace == Pace::Source && !live,
+            fallback_step,
+            max_duration: options.max_duration,
+            last: None,
+            first_due: Moment::default(),
+        }
+    }
+
+    /// The moment a frame with this time stamp is due; `None` once the run has lasted long enough.
+    fn due(&mut self, pts_ms: f64, now: Moment) -> Option<Moment> {
+        let due = match self.last {
+            Some((last_pts, last_due)) if self.at_source_pace => {
+                let step = Duration::try_from_secs_f64((pts_ms - last_pts) / 1e3).unwrap_or(LONGEST_PAUSE);
+                last_due + if step < LONGEST_PAUSE { step } else { self.fallback_step }
+            }
+            _ => now,
+        };
+        if self.last.is_none() {
+            self.first_due = due;
+        }
+        self.last = Some((pts_ms, due));
+        let over = self.max_duration.is_some_and(|limit| due.since(self.first_due) >= limit);
+        (!over).then_some(due)
+    }
+}
+
+fn pace(
+    decoded: &Receiver<Frame>,
+    video: &Sender<Frame>,
+    mut pacer: Pacer,
+    with_ai: bool,
+    shared: &Shared,
+) -> Result<()> {
+    let options = shared.options;
+    let joined = with_ai && options.policy == Policy::EveryFrame;
+    for (count, mut frame) in (0_u64..).zip(decoded.iter()) {
+        if shared.stop.is_cancelled() || options.max_frames.is_some_and(|limit| count >= limit) {
+            break;
+        }
+        let Some(due) = pacer.due(frame.pts.as_ms(), shared.clock.now()) else { break };
+        if !shared.clock.sleep_until(due, shared.cancel) {
+            break;
+        }
+        frame.captured = due;
+        if with_ai && !joined {
+            // The picture goes first, so that it is always there before its findings.
+            send_video(frame.clone(), video, shared);
+        }
+        if with_ai {
+            let entered = shared.clock.now();
+            shared.buffer.push((entered, frame), &shared.stop, |(_, stale)| drop_frame(&stale, shared));
+        } else if options.policy == Policy::EveryFrame {
+            if video.send(frame).is_err() {
+                break;
+            }
+        } else {
+            send_video(frame, video, shared);
+        }
+    }
+    Ok(())
+}
+
+/// Hands a picture to the presenter without ever waiting for it.
+fn send_video(frame: Frame, video: &Sender<Frame>, shared: &Shared) {
+    if let Err(TrySendError::Full(_)) = video.try_send(frame) {
+        shared.lost.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn drop_frame(frame: &Frame, shared: &Shared) {
+    shared.progress.count_dropped();
+    if frame.id.0 >= shared.options.warmup_frames {
+        shared.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The AI lane. Live, its failure is its own affair; for recordings it is the run's.
+fn ai_lane(analyzer: &mut dyn Analyzer, results: &Sender<Analysed>, shared: &Shared) -> Result<()> {
+    let outcome = guard("ai", || analyze(analyzer, results, shared));
+    match outcome {
+        Err(error) if shared.options.policy == Policy::NewestWins => {
+            shared.ai_failure.report(error);
+            shared.ai_failed.store(true, Ordering::Release);
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+fn analyze(analyzer: &mut dyn Analyzer, results: &Sender<Analysed>, shared: &Shared) -> Result<()> {
+    while let Some((entered, frame)) =
+        shared.buffer.pop(&shared.stop, |(_, stale)| drop_frame(&stale, shared))
+    {
+        let queue_wait = shared.clock.now().since(entered);
+        let analysis = analyzer.analyze(&frame)?;
+        if results.send(Analysed { frame, analysis, queue_wait }).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn present(
+    presenter: &mut Presenter,
+    video: &Receiver<Frame>,
+    results: &Receiver<Analysed>,
+    with_ai: bool,
+    shared: &Shared,
+) -> Result<()> {
+    let (no_video, no_results) = (never(), never());
+    let (mut video_open, mut results_open) = (true, with_ai);
+    while (video_open || results_open) && !shared.stop.is_cancelled() {
+        let from_video = if video_open { video } else { &no_video };
+        let from_results = if results_open { results } else { &no_results };
+        select! {
+            recv(from_video) -> frame => match frame {
+                Ok(frame) => presenter.on_frame(frame)?,
+                Err(_) => video_open = false,
+            },
+            recv(from_results) -> result => match result {
+                Ok(result) => {
+                    for frame in video.try_iter() {
+                        presenter.on_frame(frame)?;
+                    }
+                    presenter.on_analysis(result)?;
+                }
+                Err(_) => results_open = false,
+            },
+        }
+        if shared.ai_failed.load(Ordering::Acquire) {
+            presenter.ai_failed();
+        }
+        presenter.on_lost(shared.lost.swap(0, Ordering::Relaxed));
+    }
+    Ok(())
+}

@@ -1,0 +1,401 @@
+//! The lanes, driven by scripted sources, analyzers and sinks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::clock::{Clock, FakeClock, RealClock};
+use super::options::{Pace, Policy, RunOptions};
+use super::processor::{Analysis, Analyzer};
+use super::report::{Progress, RunReport};
+use super::run::run;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::frame::{Color, Frame, FrameId, Moment, Picture, PixelFormat, Plane, Timestamp};
+use crate::record::FrameRecord;
+use crate::sink::Sink;
+use crate::source::{Source, SourceInfo};
+
+pub(super) fn frame(id: u64, step_ms: i64) -> Frame {
+    let plane = Plane::from_vec(vec![128; 64 * 48], 64, 48).unwrap();
+    Frame {
+        id: FrameId(id),
+        source: "test".into(),
+        pts: Timestamp::from_ms(id as i64 * step_ms),
+        duration: None,
+        captured: Moment::default(),
+        decode: Duration::from_micros(10),
+        picture: Picture::new(64, 48, PixelFormat::Gray8, Color::default(), vec![plane]).unwrap(),
+    }
+}
+
+struct Script {
+    info: SourceInfo,
+    next: u64,
+    frames: u64,
+    step_ms: i64,
+    fail_at: Option<u64>,
+}
+
+impl Script {
+    fn new(frames: u64, step_ms: i64) -> Self {
+        let info = SourceInfo {
+            name: "test".into(),
+            width: 64,
+            height: 48,
+            fps: Some(1e3 / step_ms as f64),
+            frames: Some(frames),
+            duration: None,
+            live: false,
+            codec: "test".into(),
+        };
+        Self { info, next: 0, frames, step_ms, fail_at: None }
+    }
+}
+
+impl Source for Script {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn next(&mut self) -> Result<Option<Frame>> {
+        if self.fail_at == Some(self.next) {
+            return Err(Error::Media { source_name: "test".into(), detail: "torn tape".into() });
+        }
+        self.next += 1;
+        Ok((self.next <= self.frames).then(|| frame(self.next - 1, self.step_ms)))
+    }
+}
+
+/// Does `act` on each frame, with its number.
+struct Act<F>(F);
+
+impl<F: FnMut(u64) -> Result<()> + Send> Analyzer for Act<F> {
+    fn model(&self) -> &str {
+        "act"
+    }
+
+    fn runtime(&self) -> &str {
+        "scripted"
+    }
+
+    fn analyze(&mut self, frame: &Frame) -> Result<Analysis> {
+        (self.0)(frame.id.0)?;
+        Ok(Analysis::default())
+    }
+}
+
+#[derive(Default)]
+struct Recorder {
+    pictures: Vec<u64>,
+    records: Vec<FrameRecord>,
+    finished: bool,
+    fail_at: Option<u64>,
+    cancel_at: Option<(u64, Cancel)>,
+}
+
+impl Recorder {
+    fn record_ids(&self) -> Vec<u64> {
+        self.records.iter().map(|record| record.frame_id).collect()
+    }
+}
+
+impl Sink for Recorder {
+    fn wants_overlay(&self) -> bool {
+        true
+    }
+
+    fn picture(&mut self, frame: &Frame) -> Result<()> {
+        if self.fail_at == Some(frame.id.0) {
+            return Err(Error::Output { path: "out.mp4".into(), detail: "full".into() });
+        }
+        if let Some((id, cancel)) = &self.cancel_at
+            && *id == frame.id.0
+        {
+            cancel.cancel();
+        }
+        self.pictures.push(frame.id.0);
+        Ok(())
+    }
+
+    fn record(&mut self, record: &FrameRecord) -> Result<()> {
+        self.records.push(record.clone());
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.finished = true;
+        Ok(())
+    }
+}
+
+fn recording() -> RunOptions {
+    RunOptions { pace: Pace::Max, policy: Policy::EveryFrame, ..RunOptions::default() }
+}
+
+fn go(
+    source: Script,
+    analyzer: Option<&mut dyn Analyzer>,
+    sink: &mut Recorder,
+    options: &RunOptions,
+    clock: &dyn Clock,
+) -> Result<RunReport> {
+    run(Box::new(source), analyzer, sink, options, clock, &Cancel::new(), &Progress::default())
+}
+
+#[test]
+fn a_recording_gets_every_frame_analysed_in_order() {
+    let (mut sink, mut seen) = (Recorder::default(), Vec::new());
+    let mut analyzer = Act(|id| {
+        seen.push(id);
+        Ok(())
+    });
+    let report =
+        go(Script::new(200, 33), Some(&mut analyzer), &mut sink, &recording(), &RealClock::new()).unwrap();
+    let all: Vec<u64> = (0..200).collect();
+    assert_eq!((&sink.pictures, sink.record_ids(), seen), (&all, all.clone(), all.clone()));
+    assert!(sink.finished);
+    assert_eq!((report.frames, report.analysed, report.dropped, report.lost), (200, 200, 0, 0));
+    assert_eq!(report.latency.count(), 200);
+}
+
+#[test]
+fn live_video_never_waits_and_tells_what_it_dropped() {
+    let mut sink = Recorder::default();
+    let mut analyzer = Act(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        Ok(())
+    });
+    let report =
+        go(Script::new(60, 20), Some(&mut analyzer), &mut sink, &RunOptions::default(), &RealClock::new())
+            .unwrap();
+    assert_eq!(sink.pictures, (0..60).collect::<Vec<u64>>());
+    assert_eq!(report.lost, 0);
+    assert!(report.dropped >= 20, "{}", report.dropped);
+    assert_eq!(report.analysed + report.dropped, 60);
+    assert!(sink.record_ids().is_sorted());
+    assert_eq!(sink.records.len() as u64, report.analysed);
+}
+
+#[test]
+fn a_stalled_ai_lane_marks_the_picture_and_does_not_hold_it_up() {
+    let mut sink = Recorder::default();
+    let mut analyzer = Act(|id| {
+        if id == 10 {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        Ok(())
+    });
+    let options = RunOptions { stall_after: Duration::from_millis(100), ..RunOptions::default() };
+    let report =
+        go(Script::new(60, 20), Some(&mut analyzer), &mut sink, &options, &RealClock::new()).unwrap();
+    assert_eq!(sink.pictures, (0..60).collect::<Vec<u64>>());
+    assert!(report.ai_off_frames > 5 && report.ai_off_frames < 40, "{}", report.ai_off_frames);
+    // The stalled frame's findings came 600 ms late: that is a violation, and it is a single one.
+    assert!(report.violations >= 1);
+}
+
+#[test]
+fn a_dead_ai_lane_is_reported_while_the_pictures_go_on() {
+    let mut sink = Recorder::default();
+    let mut analyzer = Act(|id| if id >= 3 { panic!("lost the GPU") } else { Ok(()) });
+    let report =
+        go(Script::new(40, 5), Some(&mut analyzer), &mut sink, &RunOptions::default(), &RealClock::new())
+            .unwrap();
+    assert_eq!(sink.pictures.len(), 40);
+    assert_eq!(report.ai_failure.unwrap().to_string(), "stage ai panicked: lost the GPU");
+    assert_eq!(report.analysed + report.dropped + report.unanalysed, 40);
+    assert!(report.unanalysed > 0 && report.violations >= report.unanalysed);
+    assert!(sink.finished);
+}
+
+#[test]
+fn a_recording_ends_with_the_root_cause_of_a_failure() {
+    let options = recording();
+    for (analyzer_fails, source_fails, sink_fails, expected) in [
+        (true, false, false, "stage ai panicked: defect"),
+        (false, true, false, "test: torn tape"),
+        (false, false, true, "out.mp4: full"),
+    ] {
+        let mut source = Script::new(100, 1);
+        source.fail_at = source_fails.then_some(20);
+        let mut sink = Recorder { fail_at: sink_fails.then_some(20), ..Recorder::default() };
+        let mut analyzer = Act(|id| if analyzer_fails && id == 20 { panic!("defect") } else { Ok(()) });
+        let error = go(source, Some(&mut analyzer), &mut sink, &options, &RealClock::new()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert!(!sink.finished, "{expected}");
+    }
+}
+
+#[test]
+fn cancelling_finishes_what_was_captured() {
+    let cancel = Cancel::new();
+    let mut sink = Recorder { cancel_at: Some((30, cancel.clone())), ..Recorder::default() };
+    let mut analyzer = Act(|_| Ok(()));
+    let source = Box::new(Script::new(1_000_000, 1));
+    let (clock, progress) = (RealClock::new(), Progress::default());
+    let report =
+        run(source, Some(&mut analyzer), &mut sink, &recording(), &clock, &cancel, &progress).unwrap();
+    assert!(report.cancelled && sink.finished);
+    assert_eq!(sink.pictures, sink.record_ids());
+    assert!(sink.pictures.len() > 30 && sink.pictures.len() < 100, "{}", sink.pictures.len());
+    assert_eq!(progress.presented(), report.frames);
+}
+
+#[test]
+fn pass_through_shows_every_picture_without_a_model() {
+    for policy in [Policy::EveryFrame, Policy::NewestWins] {
+        let mut sink = Recorder::default();
+        let options = RunOptions { policy, ..RunOptions::default() };
+        let report = go(Script::new(50, 4), None, &mut sink, &options, &RealClock::new()).unwrap();
+        assert_eq!(sink.pictures, (0..50).collect::<Vec<u64>>());
+        assert_eq!(sink.records.len(), 50);
+        assert!(sink.records.iter().all(|record| record.model == "none" && record.runtime == "none"));
+        assert_eq!(report.latency.count(), 50);
+    }
+}
+
+#[test]
+fn warm_up_is_presented_and_left_out_of_the_figures() {
+    let mut sink = Recorder::default();
+    let mut analyzer = Act(|_| Ok(()));
+    let options = RunOptions { warmup_frames: 15, ..recording() };
+    let report = go(Script::new(50, 1), Some(&mut analyzer), &mut sink, &options, &RealClock::new()).unwrap();
+    assert_eq!(sink.pictures.len(), 50);
+    assert_eq!((report.warmup_frames, report.frames, report.analysed), (15, 35, 35));
+    assert_eq!(report.latency.count(), 35);
+}
+
+#[test]
+fn limits_end_a_run() {
+    let mut sink = Recorder::default();
+    let options = RunOptions { max_frames: Some(7), ..recording() };
+    go(Script::new(50, 1), None, &mut sink, &options, &RealClock::new()).unwrap();
+    assert_eq!(sink.pictures.len(), 7);
+
+    let mut sink = Recorder::default();
+    let one_second = Some(Duration::from_secs(1));
+    let options =
+        RunOptions { max_duration: one_second, policy: Policy::EveryFrame, ..RunOptions::default() };
+    go(Script::new(500, 40), None, &mut sink, &options, &FakeClock::jumping()).unwrap();
+    assert_eq!(sink.pictures.len(), 25);
+}
+
+#[test]
+fn at_source_pace_latency_counts_from_the_due_instant() {
+    // The clock jumps to each due instant and stands still otherwise: an hour of video in no time, and
+    // no latency at all.
+    let mut sink = Recorder::default();
+    let clock = FakeClock::jumping();
+    let options = RunOptions { policy: Policy::EveryFrame, ..RunOptions::default() };
+    let report = go(Script::new(3600, 1000), None, &mut sink, &options, &clock).unwrap();
+    assert_eq!(clock.now(), Moment(Duration::from_secs(3599)));
+    assert_eq!(report.frames, 3600);
+
+    // A consumer that takes longer than the frames' distance makes each frame later than the one before.
+    struct Slow<'a>(&'a FakeClock);
+    impl Analyzer for Slow<'_> {
+        fn model(&self) -> &str {
+            "slow"
+        }
+        fn runtime(&self) -> &str {
+            "scripted"
+        }
+        fn analyze(&mut self, _: &Frame) -> Result<Analysis> {
+            self.0.advance(Duration::from_millis(50));
+            Ok(Analysis::default())
+        }
+    }
+    let clock = FakeClock::jumping();
+    let report =
+        go(Script::new(100, 40), Some(&mut Slow(&clock)), &mut Recorder::default(), &options, &clock)
+            .unwrap();
+    assert!(report.latency.summary().max > 900.0, "{:?}", report.latency.summary());
+}
+
+#[test]
+fn nothing_runs_after_run_has_returned() {
+    let running = AtomicBool::new(false);
+    let mut analyzer = Act(|_| {
+        running.store(true, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(1));
+        running.store(false, Ordering::SeqCst);
+        Ok(())
+    });
+    let mut sink = Recorder { fail_at: Some(5), ..Recorder::default() };
+    let result = go(Script::new(1000, 1), Some(&mut analyzer), &mut sink, &recording(), &RealClock::new());
+    assert!(result.is_err());
+    assert!(!running.load(Ordering::SeqCst));
+}
+
+mod pushed {
+    use std::sync::Arc;
+
+    use super::super::processor::PassThrough;
+    use super::super::stream::{StreamEvent, StreamOptions, StreamProcessor};
+    use super::*;
+
+    fn start(analyzer: impl Analyzer + 'static, policy: Policy) -> StreamProcessor {
+        let options = StreamOptions { policy, ..StreamOptions::default() };
+        StreamProcessor::start(Box::new(analyzer), options, Arc::new(RealClock::new())).unwrap()
+    }
+
+    #[test]
+    fn every_pushed_frame_is_answered_or_reported_dropped_in_order() {
+        let stream = start(
+            Act(|_| {
+                std::thread::sleep(Duration::from_millis(10));
+                Ok(())
+            }),
+            Policy::NewestWins,
+        );
+        let mut answered = Vec::new();
+        let mut collect = |timeout| {
+            while let Some(event) = stream.get_result(timeout) {
+                answered.push(match event {
+                    StreamEvent::Result(result) => result.record.frame_id,
+                    StreamEvent::Dropped(id) => id.0,
+                });
+            }
+        };
+        for id in 0..50 {
+            assert!(stream.add_frame(frame(id, 1)));
+            std::thread::sleep(Duration::from_millis(2));
+            collect(Duration::ZERO);
+        }
+        collect(Duration::from_millis(200));
+        answered.sort_unstable();
+        assert_eq!(answered, (0..50).collect::<Vec<u64>>());
+        let report = stream.stop().unwrap();
+        assert!(report.analysed > 5 && report.analysed < 50);
+    }
+
+    #[test]
+    fn every_frame_waits_for_its_consumer() {
+        let stream = start(PassThrough, Policy::EveryFrame);
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..100).for_each(|id| assert!(stream.add_frame(frame(id, 1)))));
+            for expected in 0..100 {
+                match stream.get_result(Duration::from_secs(10)) {
+                    Some(StreamEvent::Result(result)) => assert_eq!(result.record.frame_id, expected),
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        assert_eq!(stream.stop().unwrap().analysed, 100);
+    }
+
+    #[test]
+    fn a_panic_is_told_by_stop_and_ends_the_stream() {
+        let stream = start(Act(|_| panic!("broken")), Policy::EveryFrame);
+        assert!(stream.add_frame(frame(0, 1)));
+        while stream.add_frame(frame(1, 1)) {}
+        assert_eq!(stream.stop().unwrap_err().to_string(), "stage stream panicked: broken");
+    }
+
+    #[test]
+    fn stopping_with_unfetched_results_does_not_hang() {
+        let stream = start(PassThrough, Policy::EveryFrame);
+        (0..12).for_each(|id| assert!(stream.add_frame(frame(id, 1))));
+        assert_eq!(stream.stop().unwrap().analysed, 12);
+    }
+}
