@@ -1,5 +1,10 @@
 //! Where results go: one trait, one file per kind of sink.
 
+pub mod coco;
+pub mod csv;
+pub mod jsonl;
+pub mod output;
+
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::record::FrameRecord;
@@ -35,3 +40,44 @@ pub trait Sink: Send {
 pub struct NullSink;
 
 impl Sink for NullSink {}
+
+#[cfg(test)]
+mod tests {
+    use crate::record::{Detection, FrameRecord, StagesMs};
+
+    /// A finding whose figures are exact in binary.
+    pub(crate) fn finding(label: &str, score: f32) -> Detection {
+        Detection {
+            label: label.to_owned(),
+            score,
+            bbox: [1.0, 2.0, 3.5, 6.0],
+            area_px: None,
+            polygon: None,
+            track_id: Some(7),
+        }
+    }
+
+    /// The record of a frame of a small video.
+    pub(crate) fn record(frame_id: u64, detections: Vec<Detection>) -> FrameRecord {
+        FrameRecord {
+            frame_id,
+            source: "exam.mp4".to_owned(),
+            pts_ms: frame_id as f64 * 40.0,
+            width: 64,
+            height: 48,
+            model: "polyp-lite".to_owned(),
+            runtime: "candle-cpu".to_owned(),
+            detections,
+            stages_ms: StagesMs {
+                decode: 1.5,
+                queue_wait: 0.25,
+                preprocess: 1.0,
+                inference: 2.0,
+                postprocess: 3.0,
+                overlay: 0.0,
+            },
+            processing_time_ms: 7.75,
+            violation: false,
+        }
+    }
+}
