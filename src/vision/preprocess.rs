@@ -181,7 +181,7 @@ impl Preprocessor {
             })
             .collect();
         let widest = planes.iter().map(|plan| span(plan).1).max().unwrap_or(0);
-        self.sum.resize(widest, 0.0);
+        self.sum.resize(widest + resample::LANES * 2, 0.0);
         for line in &mut self.lines {
             line.resize(content.width, 0.0);
         }
@@ -274,13 +274,14 @@ impl Pass<'_> {
             }
         }
         let origin = plan.columns.reach().0;
-        for offset in 0..plan.step {
-            let line = &mut self.lines[plan.component + offset];
-            match plan.step {
-                1 => resample::columns::<1>(&plan.columns, sum, origin, line),
-                2 => resample::columns::<2>(&plan.columns, &sum[offset..], origin, line),
-                _ => resample::columns::<3>(&plan.columns, &sum[offset..], origin, line),
-            }
+        let [first, second, third] = self.lines.each_mut().map(Vec::as_mut_slice);
+        let sum = &*self.sum;
+        match (plan.step, plan.component) {
+            (3, _) => resample::columns_of_three(&plan.columns, sum, origin, [first, second, third]),
+            (2, _) => resample::columns_of_two(&plan.columns, sum, origin, [second, third]),
+            (_, 0) => resample::columns(&plan.columns, sum, origin, first),
+            (_, 1) => resample::columns(&plan.columns, sum, origin, second),
+            (_, _) => resample::columns(&plan.columns, sum, origin, third),
         }
     }
 

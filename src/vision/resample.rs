@@ -4,11 +4,14 @@
 //! calls `INTER_AREA`), which keeps fine texture from aliasing. Enlarging interpolates between sample
 //! centres (`INTER_LINEAR`). Samples outside the crop are never read.
 
+/// Values that are weighed at once; a register's worth on every machine.
+pub(super) const LANES: usize = 4;
+
 /// The samples that one output cell is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tap {
+struct Tap {
     /// First sample.
-    pub first: usize,
+    first: usize,
     /// Where this cell's weights start in [`Axis::weights`].
     weight: usize,
     /// Number of samples.
@@ -55,7 +58,7 @@ impl Axis {
         } else {
             self.weights.extend((begin..stop).map(|_| (1.0 / (stop - begin) as f64) as f32));
         }
-        self.taps.push(Tap { first: begin, weight, count: stop - begin });
+        self.push(begin, weight);
     }
 
     /// The two samples around a position between sample centres.
@@ -66,10 +69,18 @@ impl Axis {
         let weight = self.weights.len();
         let count = if begin < last { 2 } else { 1 };
         self.weights.extend_from_slice(&[1.0 - fraction, fraction][..count]);
-        self.taps.push(Tap { first: begin, weight, count });
+        self.push(begin, weight);
+    }
+
+    /// Ends a cell whose weights were appended from index `weight` on.
+    fn push(&mut self, first: usize, weight: usize) {
+        let count = self.weights.len() - weight;
+        self.weights.resize(weight + count.next_multiple_of(LANES), 0.0);
+        self.taps.push(Tap { first, weight, count });
     }
 
     /// Number of cells.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.taps.len()
     }
@@ -77,8 +88,18 @@ impl Axis {
     /// First sample and weights of cell `index`.
     #[inline(always)]
     pub fn cell(&self, index: usize) -> (usize, &[f32]) {
-        let tap = self.taps[index];
+        self.weights_of(&self.taps[index])
+    }
+
+    #[inline(always)]
+    fn weights_of(&self, tap: &Tap) -> (usize, &[f32]) {
         (tap.first, &self.weights[tap.weight..tap.weight + tap.count])
+    }
+
+    /// A tap's weights with zeros up to whole groups of [`LANES`].
+    #[inline(always)]
+    fn padded(&self, tap: &Tap) -> &[f32] {
+        &self.weights[tap.weight..tap.weight + tap.count.next_multiple_of(LANES)]
     }
 
     /// Samples that any cell reads, as first and one past the last.
@@ -105,13 +126,59 @@ pub(super) fn add_row(sum: &mut [f32], row: &[u8], weight: f32) {
     }
 }
 
-/// Weighs `line` (interleaved by `STEP`, starting at sample `origin`) into one value per cell.
+/// Weighs `line`, whose first value is sample `origin`, into one value per cell.
+///
+/// `line` needs [`LANES`] values beyond the last sample: weights are padded with zeros to whole groups.
 #[inline(always)]
-pub(super) fn columns<const STEP: usize>(axis: &Axis, line: &[f32], origin: usize, out: &mut [f32]) {
-    for (index, out) in out.iter_mut().enumerate().take(axis.len()) {
-        let (first, weights) = axis.cell(index);
-        let samples = line.get((first - origin) * STEP..).unwrap_or_default();
-        *out = samples.iter().step_by(STEP).zip(weights).map(|(sample, weight)| sample * weight).sum();
+pub(super) fn columns(axis: &Axis, line: &[f32], origin: usize, out: &mut [f32]) {
+    for (out, tap) in out.iter_mut().zip(&axis.taps) {
+        let weights = axis.padded(tap).as_chunks::<LANES>().0;
+        let samples = line[tap.first - origin..].as_chunks::<LANES>().0;
+        let mut sums = [0.0f32; LANES];
+        for (weights, samples) in weights.iter().zip(samples) {
+            for lane in 0..LANES {
+                sums[lane] += weights[lane] * samples[lane];
+            }
+        }
+        *out = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+    }
+}
+
+/// As [`columns`], for a line of two components per sample.
+#[inline(always)]
+pub(super) fn columns_of_two(axis: &Axis, line: &[f32], origin: usize, out: [&mut [f32]; 2]) {
+    let [first, second] = out;
+    for ((first, second), tap) in first.iter_mut().zip(second).zip(&axis.taps) {
+        let weights = axis.padded(tap).as_chunks::<2>().0;
+        let samples = line[2 * (tap.first - origin)..].as_chunks::<4>().0;
+        let mut sums = [0.0f32; 4];
+        for (&[even, odd], samples) in weights.iter().zip(samples) {
+            for (lane, weight) in [even, even, odd, odd].into_iter().enumerate() {
+                sums[lane] += weight * samples[lane];
+            }
+        }
+        (*first, *second) = (sums[0] + sums[2], sums[1] + sums[3]);
+    }
+}
+
+/// As [`columns`], for a line of three components per sample.
+#[inline(always)]
+pub(super) fn columns_of_three(axis: &Axis, line: &[f32], origin: usize, out: [&mut [f32]; 3]) {
+    let [first, second, third] = out;
+    for (((first, second), third), tap) in first.iter_mut().zip(second).zip(third).zip(&axis.taps) {
+        let (_, weights) = axis.weights_of(tap);
+        let mut samples = &line[3 * (tap.first - origin)..];
+        let mut sums = [0.0f32; 4];
+        for &weight in weights {
+            // The fourth lane is the next sample's first component; it is computed and not used.
+            if let Some((now, _)) = samples.split_first_chunk::<4>() {
+                for lane in 0..4 {
+                    sums[lane] += weight * now[lane];
+                }
+            }
+            samples = &samples[3..];
+        }
+        (*first, *second, *third) = (sums[0], sums[1], sums[2]);
     }
 }
 

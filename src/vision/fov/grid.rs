@@ -36,6 +36,13 @@ struct Cell {
     cr: i16,
 }
 
+/// Where a column of cells is sampled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Samples {
+    luma: [usize; 2],
+    chroma: usize,
+}
+
 /// Cells of one frame; buffers are kept between frames.
 #[derive(Debug, Default)]
 pub(super) struct Grid {
@@ -45,7 +52,12 @@ pub(super) struct Grid {
     pub rows: usize,
     frame: (usize, usize),
     cells: Vec<Cell>,
+    /// Where each column is sampled: two columns of luma and one of chroma.
+    samples: Vec<Samples>,
     solid: Vec<bool>,
+    counts: Vec<u8>,
+    /// A row without lit cells.
+    nothing: Vec<u8>,
     stack: Vec<usize>,
 }
 
@@ -58,16 +70,28 @@ impl Grid {
         (self.columns, self.rows) = (width.div_ceil(self.step), height.div_ceil(self.step));
         self.cells.clear();
         self.cells.resize(self.columns * self.rows, Cell::default());
+        self.nothing.resize(self.columns, 0);
         if self.columns == 0 || self.rows == 0 {
             return;
         }
-        let (near, far) = (self.step / 4, self.step * 3 / 4);
+        let chroma_width = match picture.format() {
+            PixelFormat::Gray8 | PixelFormat::Rgb24 => 0,
+            PixelFormat::Nv12 => picture.plane(1).width_bytes() / 2,
+            _ => picture.plane(1).width_bytes(),
+        };
+        let at = |cell: usize, quarter: usize, end: usize| {
+            (cell * self.step + self.step * quarter / 4).min(end - 1)
+        };
+        self.samples.clear();
+        self.samples.extend((0..self.columns).map(|column| Samples {
+            luma: [1, 3].map(|quarter| at(column, quarter, width)),
+            chroma: at(column, 2, width) * chroma_width / width,
+        }));
         for (row, cells) in self.cells.chunks_exact_mut(self.columns).enumerate() {
-            let at = |offset: usize| (row * self.step + offset).min(height - 1);
-            let ys = [at(near), at(far)];
+            let ys = [1, 3].map(|quarter| at(row, quarter, height));
             match picture.format() {
-                PixelFormat::Rgb24 => sample_rgb(picture, ys, self.step, cells),
-                _ => sample_yuv(picture, ys, self.step, cells),
+                PixelFormat::Rgb24 => sample_rgb(picture, ys, &self.samples, cells),
+                _ => sample_yuv(picture, ys, &self.samples, cells),
             }
         }
     }
@@ -150,20 +174,31 @@ impl Grid {
         plausible.then_some(Crop { x, y, width: right - x, height: bottom - y })
     }
 
-    /// Keeps cells whose neighbourhood of 3 × 3 is mostly lit: letters vanish, glints and vessels close.
+    /// Keeps cells whose neighbourhood of 3 × 3 is lit to two thirds: letters vanish, glints and vessels close.
     fn consolidate(&mut self, lit: &[bool]) {
         self.solid.clear();
         self.solid.resize(lit.len(), false);
-        for row in 0..self.rows {
-            let rows = row.saturating_sub(1)..(row + 2).min(self.rows);
-            for column in 0..self.columns {
-                let columns = column.saturating_sub(1)..(column + 2).min(self.columns);
-                let all = rows.len() * columns.len();
-                let count = |row: usize| {
-                    lit[row * self.columns..][columns.clone()].iter().filter(|lit| **lit).count()
-                };
-                let count: usize = rows.clone().map(count).sum();
-                self.solid[row * self.columns + column] = 3 * count >= 2 * all;
+        // Of each cell and its neighbours left and right.
+        self.counts.clear();
+        for row in lit.chunks_exact(self.columns) {
+            let at = |column: usize| row.get(column).map_or(0, |lit| u8::from(*lit));
+            self.counts.extend(
+                (0..row.len()).map(|column| at(column.wrapping_sub(1)) + at(column) + at(column + 1)),
+            );
+        }
+        let line = |row: usize| self.counts.get(row * self.columns..(row + 1) * self.columns);
+        for (row, solid) in self.solid.chunks_exact_mut(self.columns).enumerate() {
+            let Some(own) = line(row) else { continue };
+            let (above, below) = (row.checked_sub(1).and_then(line), line(row + 1));
+            // Two thirds of the cells that the neighbourhood has inside the frame.
+            let height = 1 + u8::from(above.is_some()) + u8::from(below.is_some());
+            let (inner, outer) = (2 * height, (2 * 2 * height).div_ceil(3));
+            let (above, below) = (above.unwrap_or(&self.nothing), below.unwrap_or(&self.nothing));
+            for (((solid, own), above), below) in solid.iter_mut().zip(own).zip(above).zip(below) {
+                *solid = own + above + below >= inner;
+            }
+            for column in [0, self.columns - 1] {
+                solid[column] = own[column] + above[column] + below[column] >= outer;
             }
         }
     }
@@ -205,46 +240,41 @@ impl Grid {
     }
 }
 
-fn sample_yuv(picture: &Picture, ys: [usize; 2], step: usize, cells: &mut [Cell]) {
-    let (width, height) = (picture.width(), picture.height());
+fn sample_yuv(picture: &Picture, ys: [usize; 2], samples: &[Samples], cells: &mut [Cell]) {
     let lines = ys.map(|y| picture.plane(0).row(y));
     let range = picture.color().range;
-    let xs = |column: usize, offset: usize| (column * step + offset).min(width - 1);
-    for (column, cell) in cells.iter_mut().enumerate() {
-        let (a, b) = (xs(column, step / 4), xs(column, step * 3 / 4));
+    for (cell, samples) in cells.iter_mut().zip(samples) {
+        let [a, b] = samples.luma;
         let sum: i16 = lines.iter().map(|line| i16::from(line[a]) + i16::from(line[b])).sum();
         cell.luma = match range {
             Range::Full => sum / 4,
+            // 255 / 219 of a fourth.
             Range::Limited => ((sum - 64) * 7 / 24).max(0),
         };
     }
-    // Where the middle of a cell lies in the chroma planes, and how far apart samples are.
+    // Nv12 keeps both in one plane, a byte apart.
     let (first, second, spacing) = match picture.format() {
         PixelFormat::Gray8 | PixelFormat::Rgb24 => return,
         PixelFormat::Nv12 => (picture.plane(1), picture.plane(1), 2),
         _ => (picture.plane(1), picture.plane(2), 1),
     };
-    let (samples, rows) = (first.width_bytes() / spacing, first.rows());
-    let y = ys[1] * rows / height;
+    let y = ys[1] * first.rows() / picture.height();
     let (cb, cr) = (first.row(y), second.row(y));
-    for (column, cell) in cells.iter_mut().enumerate() {
-        let x = xs(column, step / 2) * samples / width;
-        cell.cb = i16::from(cb[x * spacing]) - 128;
-        cell.cr = i16::from(cr[x * spacing + spacing - 1]) - 128;
+    for (cell, samples) in cells.iter_mut().zip(samples) {
+        let x = samples.chroma * spacing;
+        cell.cb = i16::from(cb[x]) - 128;
+        cell.cr = i16::from(cr[x + spacing - 1]) - 128;
     }
 }
 
-fn sample_rgb(picture: &Picture, ys: [usize; 2], step: usize, cells: &mut [Cell]) {
+fn sample_rgb(picture: &Picture, ys: [usize; 2], samples: &[Samples], cells: &mut [Cell]) {
     let lines = ys.map(|y| picture.plane(0).row(y));
-    let last = picture.width() - 1;
-    for (column, cell) in cells.iter_mut().enumerate() {
-        let xs = [step / 4, step * 3 / 4].map(|offset| (column * step + offset).min(last));
+    for (cell, samples) in cells.iter_mut().zip(samples) {
         let mut sum = [0i32; 3];
         for line in lines {
-            for x in xs {
-                sum.iter_mut()
-                    .zip(&line[3 * x..3 * x + 3])
-                    .for_each(|(sum, value)| *sum += i32::from(*value));
+            for x in samples.luma {
+                let pixel = &line[3 * x..3 * x + 3];
+                sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += i32::from(*value));
             }
         }
         let [r, g, b] = sum;

@@ -40,6 +40,9 @@ pub struct FieldOfView {
     grid: Grid,
     lit: Vec<bool>,
     evidence: Vec<u8>,
+    /// The cells whose evidence suffices, and their bounding box.
+    region: Vec<bool>,
+    found: Option<Crop>,
     frame: (usize, usize),
     crop: Option<Crop>,
     pending: Option<(Crop, u32)>,
@@ -73,9 +76,18 @@ impl FieldOfView {
         if !self.collect() {
             return self.crop.unwrap_or(whole);
         }
-        let region: Vec<bool> = self.evidence.iter().map(|&evidence| evidence >= NEEDED).collect();
-        let found = self.grid.bounds(&region).unwrap_or(whole);
-        let crop = self.settle(found);
+        let unchanged = self.region.len() == self.evidence.len()
+            && self
+                .region
+                .iter()
+                .zip(&self.evidence)
+                .all(|(&region, &evidence)| region == (evidence >= NEEDED));
+        if !unchanged {
+            self.region.clear();
+            self.region.extend(self.evidence.iter().map(|&evidence| evidence >= NEEDED));
+            self.found = self.grid.bounds(&self.region);
+        }
+        let crop = self.settle(self.found.unwrap_or(whole));
         self.crop = Some(crop);
         crop
     }
