@@ -92,7 +92,7 @@ pub struct Realtime {
 }
 
 /// Runtime that is used where nobody names one.
-pub const DEFAULT_RUNTIME: &str = "candle";
+pub const DEFAULT_RUNTIME: &str = "auto";
 /// Runtime that `REALTIME_USE_TPU` stands for.
 const TPU_RUNTIME: &str = "edge-tpu";
 

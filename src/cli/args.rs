@@ -20,7 +20,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "MODEL", default_value = DEFAULT_MODEL)]
     pub model: String,
 
-    /// Runtime that executes the model [default: candle]
+    /// Runtime that executes the model [default: auto]
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<String>,
 

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "MODEL", default_value = DEFAULT_MODEL, help_heading = "Model")]
     pub model: Vec<String>,
 
-    /// Runtime to measure; repeat it for several [default: candle]
+    /// Runtime to measure; repeat it for several [default: auto]
     #[arg(long, value_name = "RUNTIME", help_heading = "Model")]
     pub runtime: Vec<String>,
 

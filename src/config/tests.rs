@@ -48,8 +48,8 @@ fn the_switches_for_gpu_and_tpu_choose_device_and_runtime() {
     let settings = resolve("[realtime]\nuse_gpu = true", &pairs, &Flags::default()).unwrap();
     assert_eq!(settings.device.value, Device::Cpu);
     assert_eq!(settings.runtime.value, "edge-tpu");
-    let flags = Flags { runtime: Some("candle".to_owned()), ..Flags::default() };
-    assert_eq!(resolve("", &pairs, &flags).unwrap().runtime.value, "candle");
+    let flags = Flags { runtime: Some("candle-cpu".to_owned()), ..Flags::default() };
+    assert_eq!(resolve("", &pairs, &flags).unwrap().runtime.value, "candle-cpu");
 }
 
 #[test]
