@@ -1,1 +1,3 @@
-//! Networks in and out of files: one file per format.
+//! Networks in and out of files: one file or folder per format.
+
+pub mod onnx;

@@ -1,0 +1,141 @@
+//! ONNX in: opset 9 to 21, static shapes, 32-bit and half-precision floats.
+//!
+//! The protocol buffer is read with prost and turned into a [`Graph`] node by node; shapes are inferred and
+//! constants folded on the way, so that what a file computes about shapes is a number by the time it is
+//! needed. A file is hostile until proven otherwise: every count is bounded before memory is taken for it.
+
+mod attributes;
+mod nodes;
+mod order;
+pub mod proto;
+mod tensor;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use prost::Message;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, MAX_MACS, ValueId};
+
+/// Largest model file, in bytes.
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
+/// Largest number of nodes.
+pub const MAX_NODES: usize = 100_000;
+/// Largest number of elements of all values of a run together (16 GiB of floats, before buffers are shared).
+pub const MAX_VALUE_ELEMENTS: usize = 1 << 32;
+
+const OPSETS: std::ops::RangeInclusive<i64> = 9..=21;
+
+/// What the file leaves open.
+#[derive(Debug, Clone, Default)]
+pub struct Options<'a> {
+    /// The model's name, for messages.
+    pub name: &'a str,
+    /// Where external data may lie.
+    pub folder: Option<&'a Path>,
+    /// Height and width of the input, where the file has names in their place.
+    pub input_size: Option<[usize; 2]>,
+    /// Whether the channel is the last axis of the input, so that `input_size` fills the right ones.
+    pub channels_last: bool,
+}
+
+/// Reads a network.
+///
+/// # Errors
+/// [`Error::Model`] for a file that is damaged, unsound or beyond the bounds; [`Error::UnsupportedOperator`]
+/// for one that uses what endort does not execute.
+pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Graph> {
+    let fail = |detail: String| Error::Model { model: options.name.to_owned(), detail };
+    let model = proto::Model::decode(bytes).map_err(|e| fail(format!("is not an ONNX file: {e}")))?;
+    let opset = model.opset_import.iter().find(|o| nodes::is_standard(&o.domain)).map(|o| o.version);
+    let opset = opset.ok_or_else(|| fail("is not an ONNX file: it names no operator set".into()))?;
+    if !OPSETS.contains(&opset) {
+        return Err(fail(format!("uses opset {opset}; {} to {} are read", OPSETS.start(), OPSETS.end())));
+    }
+    let source = model.graph.ok_or_else(|| fail("holds no graph".into()))?;
+    if source.node.len() > MAX_NODES {
+        return Err(fail(format!("has {} nodes, more than the limit of {MAX_NODES}", source.node.len())));
+    }
+    let mut reader = Reader { graph: Graph::new(options.name), names: HashMap::new(), opset, elements: 0 };
+    for t in &source.initializer {
+        let constant = tensor::read(t, options.folder).map_err(fail)?;
+        let id = reader.graph.add_constant(&t.name, constant);
+        reader.define(&t.name, id).map_err(fail)?;
+    }
+    for input in &source.input {
+        // Files before IR version 4 list the weights among the inputs.
+        if !reader.names.contains_key(&input.name) {
+            let shape = input_shape(input, options).map_err(fail)?;
+            let id = reader.graph.add_input(&input.name, shape);
+            reader.define(&input.name, id).map_err(fail)?;
+        }
+    }
+    let order = order::topological(&source.node, |name| reader.names.contains_key(name)).map_err(fail)?;
+    for node in order {
+        reader.read_node(node, options)?;
+    }
+    for output in &source.output {
+        let id = *reader
+            .names
+            .get(&output.name)
+            .ok_or_else(|| fail(format!("output {:?} is computed by no node", output.name)))?;
+        reader.graph.outputs.push(id);
+    }
+    let graph = reader.graph;
+    if graph.outputs.is_empty() {
+        return Err(fail("has no output".into()));
+    }
+    if graph.macs() > MAX_MACS {
+        return Err(fail(format!("needs {} multiply-accumulates; the limit is {MAX_MACS}", graph.macs())));
+    }
+    Ok(graph)
+}
+
+/// A graph under construction.
+struct Reader {
+    graph: Graph,
+    names: HashMap<String, ValueId>,
+    opset: i64,
+    elements: usize,
+}
+
+impl Reader {
+    fn define(&mut self, name: &str, id: ValueId) -> Result<(), String> {
+        let value = self.graph.value(id);
+        if value.constant.is_none() {
+            self.elements = self.elements.saturating_add(value.shape.iter().product());
+            if self.elements > MAX_VALUE_ELEMENTS {
+                return Err(format!("its values exceed the limit of {MAX_VALUE_ELEMENTS} elements"));
+            }
+        }
+        match self.names.insert(name.to_owned(), id) {
+            None => Ok(()),
+            Some(_) => Err(format!("the value {name:?} is defined twice")),
+        }
+    }
+}
+
+/// Extents of an input: an open batch is 1, open rows and columns are what the caller says.
+fn input_shape(input: &proto::ValueInfo, options: &Options<'_>) -> Result<Vec<usize>, String> {
+    let name = &input.name;
+    let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let tensor = tensor.ok_or_else(|| format!("input {name:?} is not a tensor"))?;
+    if tensor::is_float(tensor.elem_type) != Some(true) {
+        return Err(format!("input {name:?} does not take floats"));
+    }
+    let dims = tensor.shape.as_ref().map(|s| s.dim.as_slice()).unwrap_or_default();
+    let spatial = if options.channels_last { 1..3 } else { 2..4 };
+    let extent = |(i, d): (usize, &proto::Dimension)| match d.dim_value.unwrap_or(0) {
+        v if v > 0 => usize::try_from(v).ok(),
+        _ if i == 0 => Some(1),
+        _ if dims.len() == 4 && spatial.contains(&i) => options.input_size.map(|s| s[i - spatial.start]),
+        _ => None,
+    };
+    let shape: Option<Vec<usize>> = dims.iter().enumerate().map(extent).collect();
+    let shape = shape.ok_or_else(|| {
+        format!("input {name:?} leaves its size open: export it with a fixed one, or name it in model.json")
+    })?;
+    crate::graph::tensor::element_count(&shape)?;
+    Ok(shape)
+}
