@@ -1,5 +1,11 @@
 //! A model package: a manifest (`model.json`) beside its artifact, checked before it is used.
 
+mod builtin;
+mod check;
+mod guess;
 pub mod manifest;
+mod package;
 
+pub use builtin::names as builtin_names;
 pub use manifest::Manifest;
+pub use package::Package;

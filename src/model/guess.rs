@@ -1,0 +1,87 @@
+//! A manifest for a bare `.onnx` file, from its shapes.
+//!
+//! What shapes cannot tell is the commonest convention: RGB, ImageNet's mean and deviation for networks
+//! that segment, plain 0..1 for YOLO's boxes, letterboxing, a mask of logits. A `model.json` says otherwise.
+
+use super::manifest::{
+    Activation, ColorOrder, Fit, InputSpec, Layout, Manifest, OutputKind, OutputSpec, Task, Thresholds,
+};
+use crate::graph::{Graph, Op, Unary, ValueId};
+
+/// Mean of ImageNet's pictures per channel, in 0..1.
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Standard deviation of ImageNet's pictures per channel.
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// Grey that YOLO's own preprocessing pads with.
+const YOLO_PAD: [u8; 3] = [114; 3];
+/// Fewest boxes of an output that is taken for YOLO's.
+const MIN_BOXES: usize = 16;
+
+/// Works out the manifest, or says what is in the way.
+pub fn manifest(name: &str, artifact: &str, graph: &Graph) -> Result<Manifest, String> {
+    let hint = "write a model.json beside it";
+    let [input] = graph.inputs[..] else {
+        return Err(format!("has {} inputs: {hint}", graph.inputs.len()));
+    };
+    let &[1, 3, height, width] = graph.shape(input) else {
+        return Err(format!("its input {:?} is not [1, 3, rows, columns]: {hint}", graph.shape(input)));
+    };
+    let [output] = graph.outputs[..] else {
+        return Err(format!(
+            "has {} outputs, and their meaning cannot be guessed: {hint}",
+            graph.outputs.len()
+        ));
+    };
+    let shape = graph.shape(output);
+    let (kind, classes) = match *shape {
+        [1, classes, h, w] if classes > 0 && h <= height && w <= width => (OutputKind::Mask, classes),
+        // There are always many more boxes than features of a box.
+        [1, a, b] if a.min(b) > 4 && a.max(b) >= MIN_BOXES && a != b => (OutputKind::Yolo, a.min(b) - 4),
+        _ => return Err(format!("its output {shape:?} is neither a mask nor YOLO's boxes: {hint}")),
+    };
+    let mask = kind == OutputKind::Mask;
+    let probabilities = !mask || ends_in_probabilities(graph, output);
+    let (mean, std) = if mask { (IMAGENET_MEAN, IMAGENET_STD) } else { ([0.0; 3], [1.0; 3]) };
+    Ok(Manifest {
+        schema: 1,
+        name: name.to_owned(),
+        version: String::new(),
+        task: if mask { Task::Segmentation } else { Task::Detection },
+        artifact: artifact.to_owned(),
+        files: Default::default(),
+        input: InputSpec {
+            name: graph.value(input).name.clone(),
+            width,
+            height,
+            layout: Layout::Nchw,
+            color: ColorOrder::Rgb,
+            mean,
+            std,
+            fit: Fit::Letterbox,
+            pad: if mask { [0; 3] } else { YOLO_PAD },
+        },
+        outputs: vec![OutputSpec {
+            name: graph.value(output).name.clone(),
+            kind,
+            activation: if probabilities { Activation::Probabilities } else { Activation::Logits },
+        }],
+        labels: labels(classes),
+        thresholds: Thresholds::default(),
+        provenance: serde_json::Value::Null,
+    })
+}
+
+fn labels(classes: usize) -> Vec<String> {
+    match classes {
+        1 => vec!["polyp".to_owned()],
+        n => (0..n).map(|i| format!("class {i}")).collect(),
+    }
+}
+
+/// Whether the last node squashes its values into 0..1.
+fn ends_in_probabilities(graph: &Graph, output: ValueId) -> bool {
+    let last = graph.nodes.iter().find(|n| n.output == output);
+    last.is_some_and(|n| {
+        matches!(n.op, Op::Unary(Unary::Sigmoid | Unary::HardSigmoid { .. }) | Op::Softmax { .. })
+    })
+}

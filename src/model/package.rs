@@ -1,0 +1,198 @@
+//! Opening a model: from a package folder, a bare `.onnx` file, or one that is built in.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::manifest::{FileEntry, Layout, Manifest};
+use super::{builtin, check, guess};
+use crate::error::{Error, Result};
+use crate::format::onnx;
+use crate::graph::{Graph, Op};
+
+/// Largest manifest, in bytes.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// The manifest's name in a package folder.
+pub const MANIFEST_FILE: &str = "model.json";
+
+/// A model that was read and checked.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// What it expects and gives.
+    pub manifest: Manifest,
+    /// The network as read; its input is `[1, channels, rows, columns]` whatever the artifact's layout.
+    pub graph: Graph,
+    /// SHA-256 of the artifact, in lower-case hex.
+    pub sha256: String,
+    /// The package's folder, or the folder of the bare file; `None` for a built-in model.
+    pub folder: Option<PathBuf>,
+}
+
+impl Package {
+    /// Opens `spec`: a folder with `model.json`, an `.onnx` file, or a built-in name.
+    ///
+    /// A path that exists wins over a built-in name only where it is written as a path (`./polyp-lite`).
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Checksum`] for a file that is not what the manifest promises,
+    /// [`Error::Model`] and [`Error::UnsupportedOperator`] for what is wrong inside.
+    pub fn open(spec: &str) -> Result<Self> {
+        if let Some(builtin) = builtin::find(spec) {
+            return Self::from_builtin(builtin);
+        }
+        let path = Path::new(spec);
+        let meta = fs::metadata(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => model_error(spec, unknown(spec)),
+            _ => Error::Read { path: path.to_owned(), source: e },
+        })?;
+        if meta.is_dir() {
+            Self::from_folder(spec, path)
+        } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+            Self::from_file(spec, path)
+        } else if path.file_name().is_some_and(|n| n == MANIFEST_FILE) {
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Self::from_folder(spec, folder)
+        } else {
+            Err(model_error(spec, "is neither a package folder nor an .onnx file"))
+        }
+    }
+
+    fn from_builtin(b: &builtin::Builtin) -> Result<Self> {
+        let manifest = parse_manifest(b.name, b.manifest)?;
+        let artifact = b.files.iter().find(|(name, _)| *name == manifest.artifact).map(|(_, bytes)| *bytes);
+        let artifact =
+            artifact.ok_or_else(|| model_error(b.name, format!("lacks {:?}", manifest.artifact)))?;
+        Self::assemble(b.name, manifest, artifact, None)
+    }
+
+    fn from_folder(spec: &str, folder: &Path) -> Result<Self> {
+        let text = read_bounded(spec, &folder.join(MANIFEST_FILE), MAX_MANIFEST_BYTES)?;
+        let manifest = parse_manifest(spec, &text)?;
+        for (name, entry) in &manifest.files {
+            let path = inside(spec, folder, name)?;
+            if *name != manifest.artifact {
+                verify(spec, name, entry, &read_bounded(spec, &path, onnx::MAX_FILE_BYTES)?)?;
+            }
+        }
+        let artifact = inside(spec, folder, &manifest.artifact)?;
+        let bytes = read_bounded(spec, &artifact, onnx::MAX_FILE_BYTES)?;
+        Self::assemble(spec, manifest, &bytes, Some(folder))
+    }
+
+    fn assemble(spec: &str, manifest: Manifest, artifact: &[u8], folder: Option<&Path>) -> Result<Self> {
+        if let Some(entry) = manifest.files.get(&manifest.artifact) {
+            verify(spec, &manifest.artifact, entry, artifact)?;
+        }
+        check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
+        let nhwc = manifest.input.layout == Layout::Nhwc;
+        let options = onnx::Options {
+            name: spec,
+            folder,
+            input_size: Some([manifest.input.height, manifest.input.width]),
+            channels_last: nhwc,
+        };
+        let mut graph = onnx::read(artifact, &options)?;
+        if nhwc {
+            graph = channels_first(&graph).map_err(|detail| model_error(spec, detail))?;
+        }
+        check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
+        let folder = folder.map(Path::to_owned);
+        Ok(Self { manifest, graph, sha256: hex_digest(artifact), folder })
+    }
+
+    fn from_file(spec: &str, path: &Path) -> Result<Self> {
+        let bytes = read_bounded(spec, path, onnx::MAX_FILE_BYTES)?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let options = onnx::Options { name: spec, folder: Some(folder), ..Default::default() };
+        let graph = onnx::read(&bytes, &options)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let artifact = path.file_name().unwrap_or_default().to_string_lossy();
+        let manifest =
+            guess::manifest(&stem, &artifact, &graph).map_err(|detail| model_error(spec, detail))?;
+        check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
+        check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
+        Ok(Self { manifest, graph, sha256: hex_digest(&bytes), folder: Some(folder.to_owned()) })
+    }
+}
+
+fn unknown(spec: &str) -> String {
+    let names: Vec<&str> = builtin::names().collect();
+    let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let what = if spec.contains(['/', '.']) { "no such file or folder" } else { "no such model" };
+    format!("{what}; built in: {found}")
+}
+
+/// The same network with the input's channel axis in front.
+fn channels_first(source: &Graph) -> Result<Graph, String> {
+    let mut graph = source.clone();
+    let [input] = graph.inputs[..] else { return Err("an NHWC model must have one input".into()) };
+    let &[n, h, w, c] = graph.shape(input) else {
+        return Err(format!(
+            "the input has shape {:?}, not [1, rows, columns, channels]",
+            graph.shape(input)
+        ));
+    };
+    let name = graph.value(input).name.clone();
+    graph.inputs.clear();
+    let nodes = std::mem::take(&mut graph.nodes);
+    let first = graph.add_input(&name, vec![n, c, h, w]);
+    let perm = vec![0, 2, 3, 1];
+    let moved = graph.push("channels_last", &format!("{name}.nhwc"), Op::Transpose { perm }, vec![first])?;
+    graph.nodes.extend(nodes);
+    graph.replace_uses(input, moved);
+    Ok(graph)
+}
+
+fn parse_manifest(spec: &str, text: &[u8]) -> Result<Manifest> {
+    serde_json::from_slice(text).map_err(|e| model_error(spec, format!("{MANIFEST_FILE}: {e}")))
+}
+
+/// Path of a package's file, which must not lead outside.
+fn inside(spec: &str, folder: &Path, name: &str) -> Result<PathBuf> {
+    let relative = Path::new(name);
+    let outside = || model_error(spec, format!("the file {name:?} lies outside the package"));
+    let plain = relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+    if name.is_empty() || !plain {
+        return Err(outside());
+    }
+    let path = folder.join(relative);
+    let real = path.canonicalize().map_err(Error::read(&path))?;
+    let root = folder.canonicalize().map_err(Error::read(folder))?;
+    if real.starts_with(root) { Ok(path) } else { Err(outside()) }
+}
+
+fn read_bounded(spec: &str, path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = fs::File::open(path).map_err(Error::read(path))?;
+    let mut bytes = vec![];
+    // One byte more than allowed tells a file that is too long, whatever its metadata says.
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::read(path))?;
+    if bytes.len() as u64 > limit {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return Err(model_error(spec, format!("{name} is larger than the limit of {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn verify(spec: &str, file: &str, entry: &FileEntry, bytes: &[u8]) -> Result<()> {
+    if let Some(expected) = entry.bytes.filter(|&b| b != bytes.len() as u64) {
+        let detail = format!("{file} is damaged: it has {} bytes, the manifest says {expected}", bytes.len());
+        return Err(model_error(spec, detail));
+    }
+    let found = hex_digest(bytes);
+    if found == entry.sha256.to_ascii_lowercase() {
+        return Ok(());
+    }
+    let (model, file, expected) = (spec.to_owned(), file.to_owned(), entry.sha256.clone());
+    Err(Error::Checksum { model, file, found, expected })
+}
+
+/// SHA-256 in lower-case hex.
+fn hex_digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn model_error(spec: &str, detail: impl Into<String>) -> Error {
+    Error::Model { model: spec.to_owned(), detail: detail.into() }
+}
