@@ -1,5 +1,11 @@
 //! Who executes a network: one trait, one file or folder per runtime.
 
+pub mod candle;
+mod open;
+pub mod scripted;
+
+pub use open::{Options, Placement, names, open};
+
 use crate::error::Result;
 
 /// A named tensor in ordinary memory, 32-bit floats, row-major.

@@ -1,0 +1,61 @@
+//! Candle: the runtime that is always there.
+//!
+//! On a GPU the graph is lowered to candle's own operators ([`lowered`]).
+
+mod lower;
+pub mod lowered;
+
+use candle_core::Device;
+
+use super::Engine;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, passes};
+use lowered::Lowered;
+
+/// Compiles `graph` for the CPU; 0 threads means one per core.
+pub fn cpu(graph: &Graph, threads: usize) -> Result<Box<dyn Engine>> {
+    let _ = threads;
+    Ok(Box::new(Lowered::new(&optimised(graph), Device::Cpu, "candle-cpu")?))
+}
+
+/// Compiles `graph` for an NVIDIA GPU.
+pub fn cuda(graph: &Graph, index: usize) -> Result<Box<dyn Engine>> {
+    on_gpu(graph, "candle-cuda", "cuda", cfg!(feature = "cuda"), || Device::new_cuda(index))
+}
+
+/// Compiles `graph` for Apple's GPU.
+pub fn metal(graph: &Graph) -> Result<Box<dyn Engine>> {
+    on_gpu(graph, "candle-metal", "metal", cfg!(feature = "metal"), || Device::new_metal(0))
+}
+
+fn on_gpu(
+    graph: &Graph,
+    runtime: &'static str,
+    feature: &str,
+    built: bool,
+    device: impl FnOnce() -> candle_core::Result<Device>,
+) -> Result<Box<dyn Engine>> {
+    let fail = |detail: String| Error::Runtime { runtime: runtime.to_owned(), detail };
+    if !built {
+        return Err(fail(format!(
+            "is not in this build: build with cargo build --release --features {feature}"
+        )));
+    }
+    let device = device().map_err(|e| fail(format!("no usable device: {e}")))?;
+    Ok(Box::new(Lowered::new(&optimised(graph), device, runtime)?))
+}
+
+fn optimised(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    passes::run_all(&mut graph);
+    graph
+}
+
+/// Extents of a graph's one input.
+pub(super) fn input_shape(graph: &Graph) -> Result<[usize; 4]> {
+    match graph.inputs[..] {
+        [id] => graph.shape(id).try_into().ok(),
+        _ => None,
+    }
+    .ok_or_else(|| graph.error("wants one input of four axes"))
+}
