@@ -55,14 +55,14 @@ pub fn prepare(graph: &Graph, node: &Node, device: &Device) -> std::result::Resu
                 Step::Indices(vec![Some(Tensor::new(indices, device)?)])
             }
             Op::Slice { ranges } => {
-                let index = |(r, &extent): (&crate::graph::op::SliceRange, &usize)| {
+                let index = |r: &crate::graph::op::SliceRange| {
                     if r.step == 1 || r.len == 0 {
                         return Ok(None);
                     }
                     let at = (0..r.len).map(|i| r.start.wrapping_add_signed(r.step * i as isize) as u32);
                     Tensor::new(at.collect::<Vec<_>>(), device).map(Some)
                 };
-                Step::Indices(ranges.iter().zip(x).map(index).collect::<Result<_>>()?)
+                Step::Indices(ranges.iter().map(index).collect::<Result<_>>()?)
             }
             _ => Step::Plain,
         })
