@@ -10,7 +10,11 @@ pub struct Builtin {
     pub files: &'static [(&'static str, &'static [u8])],
 }
 
-static BUILTINS: &[Builtin] = &[];
+static BUILTINS: &[Builtin] = &[Builtin {
+    name: "polyp-lite",
+    manifest: include_bytes!("../../models/polyp-lite/model.json"),
+    files: &[("polyp-lite.onnx", include_bytes!("../../models/polyp-lite/polyp-lite.onnx"))],
+}];
 
 /// The built-in model of that name.
 pub fn find(name: &str) -> Option<&'static Builtin> {

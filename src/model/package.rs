@@ -196,3 +196,22 @@ fn hex_digest(bytes: &[u8]) -> String {
 fn model_error(spec: &str, detail: impl Into<String>) -> Error {
     Error::Model { model: spec.to_owned(), detail: detail.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_model_opens() {
+        let package = Package::open("polyp-lite").unwrap();
+        assert_eq!(package.manifest.name, "polyp-lite");
+        assert_eq!(package.sha256, package.manifest.files["polyp-lite.onnx"].sha256);
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let e = Package::open("polyp-heavy").unwrap_err().to_string();
+        assert!(e.contains("no such model") && e.contains("polyp-lite"), "{e}");
+        assert!(Package::open("no/such/model.onnx").unwrap_err().to_string().contains("no such file"));
+    }
+}

@@ -1,0 +1,135 @@
+"""Frames on disk, the field of view, and the letterbox that the product applies."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+CENTRES = ("C1", "C2", "C3", "C4", "C5")
+
+
+@dataclass
+class Frame:
+    name: str
+    centre: str
+    image: np.ndarray  # RGB, uint8
+    mask: np.ndarray  # 0 or 1, uint8
+    fov: tuple  # x0, y0, x1, y1
+    lab: np.ndarray  # 2 x 3: mean and deviation of the field of view in CIE Lab
+
+
+def read_rgb(path):
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"cannot read {path}")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_mask(path):
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise ValueError(f"cannot read {path}")
+    return (mask > 127).astype(np.uint8)
+
+
+def trim(region, luma):
+    """Cut ends that are thin for long and lie on a flat ground: a panel that touches the picture.
+    The picture's own round edge is short, and its dark parts are not flat."""
+    profile = region.sum(0)
+    full = np.flatnonzero(profile >= 0.5 * profile.max())
+    first, last, n = int(full[0]), int(full[-1]) + 1, len(profile)
+
+    def panel(part):
+        ground = luma[:, part][~region[:, part]].astype(np.int16)
+        return len(ground) > 0 and np.mean(np.abs(ground - np.median(ground)) <= 3) > 0.85
+
+    if first <= 0.1 * n or not panel(slice(0, first)):
+        first = 0
+    if n - last <= 0.1 * n or not panel(slice(last, n)):
+        last = n
+    return first, last
+
+
+def find_fov(rgb, side=160, level=30):
+    """Bounding box (x0, y0, x1, y1) of the largest bright connected region of the luma plane."""
+    h, w = rgb.shape[:2]
+    s = side / max(h, w)
+    plane = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(plane, (max(1, round(w * s)), max(1, round(h * s))), interpolation=cv2.INTER_AREA)
+    bright = (cv2.blur(small, (3, 3)) > level).astype(np.uint8)
+    # close holes (dark lumen), then open away text and thin bridges to panels
+    bright = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    bright = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((13, 13), np.uint8))
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=4)
+    if n < 2:
+        return 0, 0, w, h
+    best = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    x, y, bw, bh, _ = stats[best]
+    if bw * bh < 0.15 * small.size:
+        return 0, 0, w, h
+    region = labels[y:y + bh, x:x + bw] == best
+    luma = small[y:y + bh, x:x + bw]
+    a, b = trim(region, luma)
+    c, d = trim(region.T, luma.T)
+    x, y, bw, bh = x + a, y + c, b - a, d - c
+    fx, fy = w / small.shape[1], h / small.shape[0]
+    return (int(x * fx), int(y * fy), min(w, int(np.ceil((x + bw) * fx))), min(h, int(np.ceil((y + bh) * fy))))
+
+
+def letterbox(rgb, width, height):
+    """Scale to fit, centre, pad with black. Returns the picture and (x, y, w, h) of its content."""
+    h, w = rgb.shape[:2]
+    s = min(width / w, height / h)
+    nw, nh = max(1, round(w * s)), max(1, round(h * s))
+    how = cv2.INTER_AREA if s < 1 else cv2.INTER_LINEAR
+    out = np.zeros((height, width, 3), np.uint8)
+    x, y = (width - nw) // 2, (height - nh) // 2
+    out[y:y + nh, x:x + nw] = cv2.resize(rgb, (nw, nh), interpolation=how)
+    return out, (x, y, nw, nh)
+
+
+def lab_statistics(rgb, fov):
+    x0, y0, x1, y1 = fov
+    lab = cv2.cvtColor(rgb[y0:y1:4, x0:x1:4], cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32)
+    lab = lab[lab[:, 0] > 30]
+    if len(lab) < 16:
+        return np.array([[120, 140, 140], [50, 12, 12]], np.float32)
+    return np.stack([lab.mean(0), lab.std(0) + 1e-3])
+
+
+def load_frame(folder, stem, centre, side):
+    image = read_rgb(next((folder / "images").glob(stem + ".*")))
+    mask = read_mask(next((folder / "masks").glob(stem + ".*")))
+    fov = find_fov(image)
+    s = min(1.0, side / max(fov[2] - fov[0], fov[3] - fov[1]))
+    if s < 1:
+        h, w = image.shape[:2]
+        size = (round(w * s), round(h * s))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(mask * 255, size, interpolation=cv2.INTER_AREA)
+        mask = (mask > 127).astype(np.uint8)
+        fx, fy = size[0] / w, size[1] / h
+        fov = (int(fov[0] * fx), int(fov[1] * fy), int(np.ceil(fov[2] * fx)), int(np.ceil(fov[3] * fy)))
+        fov = (fov[0], fov[1], min(fov[2], size[0]), min(fov[3], size[1]))
+    return Frame(stem, centre, image, mask, fov, lab_statistics(image, fov))
+
+
+def load_folder(folder, centre, side=448):
+    """One folder with images/ and masks/, decoded once; the field of view is at most `side` pixels long."""
+    folder = Path(folder)
+    stems = sorted(p.stem for p in (folder / "images").iterdir() if not p.name.startswith("."))
+    return [load_frame(folder, stem, centre, side) for stem in stems]
+
+
+def load_polypgen(root, centres=CENTRES, side=448):
+    frames = []
+    for centre in centres:
+        frames += load_folder(Path(root) / "polypgen" / centre, centre, side)
+    return frames
+
+
+def index(root):
+    with open(Path(root) / "index.csv", newline="") as f:
+        return list(csv.DictReader(f))

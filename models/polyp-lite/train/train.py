@@ -1,0 +1,259 @@
+"""Train polyp-lite. See README.md; every default is what the shipped weights were trained with."""
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from augment import augment
+from data import CENTRES, load_folder, load_polypgen
+from net import MEAN, STD, PolypLite, count
+
+# from this share of the schedule on, train at this size
+SIZES = [(0.0, 256, 224), (0.36, 320, 256), (0.80, 352, 288)]
+NEGATIVE_WEIGHT = 1.6
+EXTRA_SHARE = 0.08
+
+
+def parse():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--data", required=True, help="folder with polypgen/C1 ... C5")
+    p.add_argument("--out", required=True, help="folder for checkpoints and the log")
+    p.add_argument("--held-out", default="", help="centres left out, for instance C3 or C1,C4")
+    p.add_argument("--extra", default="", help="folder with images/ and masks/ of rendered frames (a small share)")
+    p.add_argument("--epochs", type=int, default=42)
+    p.add_argument("--hours", type=float, default=0.0, help="compress the schedule into this wall-clock time (0: off)")
+    p.add_argument("--steps", type=int, default=90, help="steps per epoch")
+    p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--lr", type=float, default=1.0e-3, help="decoder; the encoder takes 0.35 of it")
+    p.add_argument("--weight-decay", type=float, default=0.05)
+    p.add_argument("--ema", type=float, default=0.998)
+    p.add_argument("--freeze", type=int, default=2, help="frozen encoder blocks after the stem (0: none, stem included)")
+    p.add_argument("--drop-path", type=float, default=0.15)
+    p.add_argument("--mixstyle", type=float, default=0.3)
+    p.add_argument("--dropout", type=float, default=0.1)
+    p.add_argument("--seed", type=int, default=17)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--workers", type=int, default=1)
+    p.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
+    p.add_argument("--overfit", type=int, default=0, help="check: this many frames, no augmentation of colour or shape")
+    return p.parse_args()
+
+
+class Batches(torch.utils.data.Dataset):
+    """One item is one batch, so that the worker does the collating too."""
+
+    def __init__(self, frames, args, epoch, width, height):
+        self.frames, self.args, self.epoch = frames, args, epoch
+        self.width, self.height = width, height
+        centres = [f.centre for f in frames]
+        names = sorted(set(centres) - {"extra"})
+        size = {c: centres.count(c) for c in names}
+        weight = np.zeros(len(frames))
+        for i, f in enumerate(frames):
+            if f.centre != "extra":
+                # between uniform over frames and uniform over hospitals
+                weight[i] = size[f.centre] ** -0.5 * (1.0 if f.mask.any() else NEGATIVE_WEIGHT)
+        weight /= weight.sum()
+        if "extra" in centres:
+            extra = np.array([c == "extra" for c in centres])
+            weight[~extra] *= 1 - EXTRA_SHARE
+            weight[extra] = EXTRA_SHARE / extra.sum()
+        rng = np.random.default_rng((args.seed, epoch))
+        n = args.steps * args.batch
+        # systematic sampling: each frame appears as often as its weight says, give or take one
+        order = np.searchsorted(np.cumsum(weight), (rng.random() + np.arange(n)) / n)
+        self.order = rng.permutation(np.minimum(order, len(frames) - 1))
+        self.by_centre = {c: [i for i, f in enumerate(frames) if f.centre == c] for c in set(centres)}
+
+    def others(self, rng, i):
+        names = [c for c in self.by_centre if c != self.frames[i].centre] or list(self.by_centre)
+        pool = self.by_centre[names[int(rng.integers(len(names)))]]
+        return pool[int(rng.integers(len(pool)))]
+
+    def __len__(self):
+        return self.args.steps
+
+    def __getitem__(self, step):
+        cv2.setNumThreads(0)
+        b = self.args.batch
+        images = np.empty((b, self.height, self.width, 3), np.uint8)
+        masks = np.empty((b, 1, self.height, self.width), np.uint8)
+        edges = np.empty_like(masks)
+        for k in range(b):
+            i = int(self.order[step * b + k])
+            rng = np.random.default_rng((self.args.seed, self.epoch, step * b + k))
+            images[k], masks[k, 0], edges[k, 0] = augment(rng, self.frames, i, self.width, self.height, self.others)
+        return torch.from_numpy(images), torch.from_numpy(masks), torch.from_numpy(edges)
+
+
+def mask_loss(logits, target, weight):
+    """Edge-weighted cross-entropy plus edge-weighted Dice, each per frame; Dice only where there is a polyp."""
+    logits = F.interpolate(logits, target.shape[2:], mode="bilinear", align_corners=False)
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    bce = (bce * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    p = torch.sigmoid(logits)
+    both = (p * target * weight).sum((1, 2, 3))
+    total = ((p + target) * weight).sum((1, 2, 3))
+    dice = 1 - (2 * both + 1) / (total + 1)
+    has = (target.sum((1, 2, 3)) > 0).float()
+    return bce.mean() + (dice * has).sum() / has.sum().clamp(min=1)
+
+
+def total_loss(outputs, mask, edge):
+    logits, polyp, aux3, aux4 = outputs
+    target = mask.float()
+    weight = 1 + edge.float() * (4 / 255)
+    main = mask_loss(logits, target, weight)
+    t8, w8 = F.avg_pool2d(target, 4), F.avg_pool2d(weight, 4)
+    aux = mask_loss(aux3, t8, w8) + mask_loss(aux4, t8, w8)
+    share = target.mean((1, 2, 3))
+    label = (share > 0).float()
+    sure = ((share == 0) | (share > 0.0008)).float()
+    frame = F.binary_cross_entropy_with_logits(polyp[:, 0], label * 0.94 + 0.03, reduction="none")
+    frame = (frame * sure).sum() / sure.sum().clamp(min=1)
+    return main + 0.2 * aux + 0.25 * frame, main, frame
+
+
+class Ema:
+    def __init__(self, model, decay):
+        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self.decay, self.steps = decay, 0
+
+    def update(self, model):
+        self.steps += 1
+        d = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            for k, v in model.state_dict().items():
+                if v.dtype.is_floating_point:
+                    self.state[k].lerp_(v, 1 - d)
+                else:
+                    self.state[k].copy_(v)
+
+
+def save(path, what):
+    tmp = path.with_suffix(".tmp")
+    torch.save(what, tmp)
+    tmp.replace(path)
+
+
+def groups(model, args):
+    """Encoder and decoder rates; no decay on normalisation and biases; frozen layers left out."""
+    frozen = []
+    if args.freeze:
+        frozen = [model.encoder.stem, *model.encoder.blocks[: args.freeze]]
+        for m in frozen:
+            m.requires_grad_(False)
+    out = []
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            rate = 0.35 if name.startswith("encoder") else 1.0
+            out.append({"params": [p], "rate": rate, "weight_decay": args.weight_decay if p.ndim > 1 else 0.0})
+    return out, frozen
+
+
+def main():
+    args = parse()
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    held = [c for c in args.held_out.split(",") if c]
+    frames = load_polypgen(args.data, [c for c in CENTRES if c not in held])
+    if args.extra:
+        frames += load_folder(args.extra, "extra")
+    if args.overfit:
+        frames = frames[:: max(1, len(frames) // args.overfit)][: args.overfit]
+
+    model = PolypLite(args.drop_path, args.mixstyle, args.dropout)
+    with torch.no_grad():
+        model.encoder.load_imagenet()
+    model = model.to(memory_format=torch.channels_last)
+    params, frozen = groups(model, args)
+    optimizer = torch.optim.AdamW(params, lr=args.lr)
+    ema = Ema(model, args.ema)
+    first, elapsed = 0, 0.0
+    if args.resume:
+        state = torch.load(out / "last.pt", map_location="cpu", weights_only=False)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema.state, ema.steps = state["ema"], state["ema_steps"]
+        first, elapsed = state["epoch"], state["elapsed"]
+        torch.manual_seed(args.seed + first)
+    used, macs = count(model, *SIZES[-1][1:])
+    print(f"{len(frames)} frames, {used / 1e6:.3f} M parameters, {macs / 1e9:.3f} GMAC at {SIZES[-1][1]}x{SIZES[-1][2]}", flush=True)
+
+    mean = torch.tensor(MEAN).view(1, 3, 1, 1) * 255
+    scale = 1 / (torch.tensor(STD).view(1, 3, 1, 1) * 255)
+    began = time.time() - elapsed
+
+    def progress(epoch, step):
+        p = (epoch + step / args.steps) / args.epochs
+        if args.hours:
+            p = max(p, (time.time() - began) / (3600 * args.hours))
+        return min(1.0, p)
+
+    for epoch in range(first, args.epochs):
+        p0 = progress(epoch, 0)
+        if p0 >= 0.995:
+            break
+        width, height = [s[1:] for s in SIZES if p0 >= s[0]][-1]
+        loader = torch.utils.data.DataLoader(
+            Batches(frames, args, epoch, width, height), batch_size=None,
+            num_workers=args.workers, prefetch_factor=4 if args.workers else None,
+        )
+        model.train()
+        for m in frozen:
+            m.eval()
+        sums, start, waited = np.zeros(4), time.time(), 0.0
+        ready = time.time()
+        for step, (image, mask, edge) in enumerate(loader):
+            waited += time.time() - ready
+            x = (image.permute(0, 3, 1, 2).float() - mean) * scale
+            p = progress(epoch, step)
+            done = epoch * args.steps + step
+            rate = args.lr * min(1.0, (done + 1) / 150) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * p)))
+            for g in optimizer.param_groups:
+                g["lr"] = rate * g["rate"]
+            loss, seg, frame = total_loss(model(x), mask, edge)
+            if not torch.isfinite(loss):
+                raise SystemExit(f"loss is {loss.item()} at epoch {epoch} step {step}")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            ema.update(model)
+            sums += (loss.item(), seg.item(), frame.item(), float(norm))
+            if step % 10 == 9:
+                print(f"epoch {epoch} step {step + 1} loss {sums[0] / (step + 1):.3f} {(time.time() - start) / (step + 1):.2f} s/step", flush=True)
+            ready = time.time()
+        n = len(loader)
+        line = {
+            "epoch": epoch + 1, "size": f"{width}x{height}", "progress": round(progress(epoch + 1, 0), 4), "lr": round(rate, 7),
+            "loss": round(sums[0] / n, 4), "mask_loss": round(sums[1] / n, 4), "frame_loss": round(sums[2] / n, 4),
+            "grad_norm": round(sums[3] / n, 3), "seconds": round(time.time() - start, 1), "waited": round(waited, 1),
+        }
+        with open(out / "log.jsonl", "a") as f:
+            f.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+        state = {
+            "model": model.state_dict(), "ema": ema.state, "ema_steps": ema.steps, "optimizer": optimizer.state_dict(),
+            "epoch": epoch + 1, "elapsed": time.time() - began, "args": vars(args), "held_out": held,
+        }
+        save(out / "last.pt", state)
+        if (epoch + 1) % 5 == 0:
+            save(out / f"ema-{epoch + 1:03d}.pt", {"ema": ema.state, "epoch": epoch + 1, "held_out": held, "args": vars(args)})
+    save(out / "final.pt", {"ema": ema.state, "epoch": epoch + 1, "held_out": held, "args": vars(args)})
+
+
+if __name__ == "__main__":
+    main()
