@@ -114,6 +114,13 @@ impl FrameProcessor {
         &self.manifest
     }
 
+    /// Forgets the frames so far: the next one begins another recording.
+    pub fn reset(&mut self) {
+        self.field_of_view = FieldOfView::new();
+        self.tracker = Tracker::new(self.options.tracker.clone());
+        self.last_pts_ms = None;
+    }
+
     fn crop(&mut self, frame: &Frame) -> Crop {
         let picture = &frame.picture;
         if self.options.whole_frame {
