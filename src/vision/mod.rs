@@ -8,6 +8,8 @@ pub mod postprocess;
 pub mod preprocess;
 pub mod probability;
 mod resample;
+#[cfg(test)]
+mod testing;
 pub mod track;
 
 use crate::record::Detection;

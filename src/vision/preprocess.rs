@@ -339,3 +339,6 @@ impl Matrix {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
