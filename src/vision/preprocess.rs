@@ -11,7 +11,7 @@ use crate::vision::resample::{self, Axis};
 use crate::vision::{Crop, Geometry};
 
 /// Largest width or height of a network's input.
-pub const MAX_INPUT_SIDE: usize = 8192;
+pub const MAX_INPUT_SIDE: usize = 4096;
 
 impl Geometry {
     /// Fits `crop` into an input of `input` (width, height) pixels, centred where letterboxed.

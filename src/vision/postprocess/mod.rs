@@ -214,3 +214,6 @@ fn probability(activation: Activation, value: f32) -> f32 {
         Activation::Probabilities => value.clamp(0.0, 1.0),
     }
 }
+
+#[cfg(test)]
+mod tests;
