@@ -136,8 +136,10 @@ impl<'a> Canvas<'a> {
                     meet(p[0] + (at - p[1]) / (q[1] - p[1]) * (q[0] - p[0]));
                 }
             }
-            // Pixels whose centres lie inside. Casts saturate.
-            self.span(y, (left - 0.5).ceil() as i32, (right - 0.5).floor() as i32 + 1, ink);
+            // Pixels whose centres lie inside.
+            let column = |x: f32| x.clamp(0.0, self.width as f32) as i32;
+            let (from, to) = (column((left - 0.5).ceil()), column((right - 0.5).floor() + 1.0));
+            self.span(y, from, to, ink);
         }
     }
 }

@@ -105,9 +105,12 @@ fn label(canvas: &mut Canvas<'_>, pen: &Pen, detection: &Detection) {
     let (width, height) = pen.plate(&text);
     let gap = (pen.radius + pen.rim).ceil() as i32;
     let [x, y, _, h] = detection.bbox;
-    let (above, below) = (y as i32 - gap - height, (y + h) as i32 + gap);
+    let inside = |at: f32, end: i32| at.clamp(0.0, end as f32) as i32;
+    let (left, box_top, box_bottom) =
+        (inside(x, canvas.width()), inside(y, canvas.height()), inside(y + h, canvas.height()));
+    let (above, below) = (box_top - gap - height, box_bottom + gap);
     let top = if above >= 0 || below + height > canvas.height() { above } else { below };
-    let left = (x as i32).min(canvas.width() - width).max(0);
+    let left = left.min(canvas.width() - width).max(0);
     let top = top.min(canvas.height() - height).max(0);
     let (plate, letters) = (canvas.ink(BLACK), canvas.ink(WHITE));
     canvas.rectangle(left, top, width, height, plate);
@@ -154,3 +157,6 @@ impl Pen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
