@@ -160,3 +160,78 @@ fn boxes_as_mask(detections: &[Detection], width: usize, height: usize) -> Vec<u
     }
     mask
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boxed(bbox: [f32; 4]) -> Detection {
+        Detection {
+            label: "polyp".to_owned(),
+            score: 0.9,
+            bbox,
+            area_px: None,
+            polygon: None,
+            track_id: None,
+        }
+    }
+
+    fn findings(boxes: &[[f32; 4]]) -> Findings {
+        Findings { detections: boxes.iter().copied().map(boxed).collect(), map: None }
+    }
+
+    /// Ten by ten pixels with the columns of one block set.
+    fn truth(columns: std::ops::Range<usize>, rows: std::ops::Range<usize>) -> Vec<u8> {
+        (0..100)
+            .map(|i| if columns.contains(&(i % 10)) && rows.contains(&(i / 10)) { 255 } else { 0 })
+            .collect()
+    }
+
+    #[test]
+    fn overlap_counts_agree_with_the_definitions() {
+        let overlap = Overlap::count(&[255, 255, 255, 0, 0, 128], &[255, 0, 255, 255, 0, 127]);
+        assert_eq!(overlap, Overlap { both: 2, predicted: 2, truth: 1 });
+        assert!((overlap.dice() - 4.0 / 7.0).abs() < 1e-12);
+        assert!((overlap.iou() - 2.0 / 5.0).abs() < 1e-12);
+        assert_eq!((Overlap::default().dice(), Overlap::default().iou()), (1.0, 1.0));
+        let long = vec![255; 200_000];
+        assert_eq!(Overlap::count(&long, &long).both, 200_000);
+    }
+
+    #[test]
+    fn figures_follow_from_hits_misses_and_false_alarms() {
+        let mut accuracy = Accuracy::new();
+        // Found exactly; found by half, with a false alarm beside; missed; clean; a false alarm alone.
+        let block = truth(2..6, 2..6);
+        let frames: [(&[[f32; 4]], &[u8]); 5] = [
+            (&[[2.0, 2.0, 4.0, 4.0]], &block),
+            (&[[2.0, 2.0, 2.0, 4.0], [8.0, 8.0, 2.0, 2.0]], &block),
+            (&[], &block),
+            (&[], &[0; 100]),
+            (&[[0.0, 0.0, 3.0, 3.0]], &[0; 100]),
+        ];
+        for (boxes, truth) in frames {
+            accuracy.add(&findings(boxes), truth, 10, 10).unwrap();
+        }
+        let summary = accuracy.summary();
+        assert_eq!((summary.images, summary.positive_images), (5, 3));
+        // Second frame: 8 of 12 predicted pixels hit, of 16.
+        let expected = [
+            (summary.dice, (1.0 + 16.0 / 28.0) / 3.0),
+            (summary.iou, (1.0 + 8.0 / 20.0) / 3.0),
+            (summary.sensitivity, 2.0 / 3.0),
+            (summary.false_positive_frames, 2.0 / 5.0),
+        ];
+        for (found, expected) in expected {
+            assert!((found.unwrap() - expected).abs() < 1e-12, "{summary:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_measured_gives_no_figures_and_a_wrong_size_is_an_error() {
+        let mut accuracy = Accuracy::new();
+        assert!(accuracy.add(&findings(&[]), &[0; 99], 10, 10).is_err());
+        let summary = accuracy.summary();
+        assert_eq!((summary.images, summary.dice, summary.false_positive_frames), (0, None, None));
+    }
+}

@@ -13,13 +13,13 @@ use crate::frame::Picture;
 use crate::vision::Crop;
 use grid::Grid;
 
-/// A cell's evidence: gained per frame that it is lit, lost per frame that it is not, and needed to count.
-/// At 30 frames a second a cell is in after half a second and out after eight.
-const GAIN: u8 = 8;
-const LOSS: u8 = 1;
-const NEEDED: u8 = 120;
-/// Evidence of the first frame's lit cells.
-const FIRST: u8 = 160;
+/// A cell's evidence: gained per frame that it is lit, lost per frame that it is not, needed to count, and the
+/// most it can have, which the first frame's lit cells begin with. At 30 frames a second a cell is in after half
+/// a second and out after ten: taking in too much costs a little resolution, leaving tissue out costs findings.
+const GAIN: u16 = 20;
+const LOSS: u16 = 1;
+const NEEDED: u16 = 300;
+const MOST: u16 = 600;
 
 /// Frames with fewer lit cells than this share show nothing: scope outside, lamp off, fade.
 const DARK_FRAME: f64 = 0.05;
@@ -39,7 +39,7 @@ const SETTLE_FRAMES: u32 = 10;
 pub struct FieldOfView {
     grid: Grid,
     lit: Vec<bool>,
-    evidence: Vec<u8>,
+    evidence: Vec<u16>,
     /// The cells whose evidence suffices, and their bounding box.
     region: Vec<bool>,
     found: Option<Crop>,
@@ -100,7 +100,7 @@ impl FieldOfView {
             return false;
         }
         if self.evidence.len() != self.lit.len() {
-            self.evidence = self.lit.iter().map(|&lit| if lit { FIRST } else { 0 }).collect();
+            self.evidence = self.lit.iter().map(|&lit| if lit { MOST } else { 0 }).collect();
             return true;
         }
         let known = self.evidence.iter().filter(|evidence| **evidence >= NEEDED).count() as f64;
@@ -109,7 +109,7 @@ impl FieldOfView {
             return false;
         }
         for (evidence, &lit) in self.evidence.iter_mut().zip(&self.lit) {
-            *evidence = if lit { evidence.saturating_add(GAIN) } else { evidence.saturating_sub(LOSS) };
+            *evidence = if lit { (*evidence + GAIN).min(MOST) } else { evidence.saturating_sub(LOSS) };
         }
         true
     }
@@ -143,3 +143,6 @@ impl FieldOfView {
             && close(a.y + a.height, b.y + b.height, down)
     }
 }
+
+#[cfg(test)]
+mod tests;
