@@ -3,9 +3,23 @@
 //! A [`Source`] hands out frames in presentation order and knows nothing of pace, policy or clocks:
 //! the pipeline decides when a frame is due and stamps the moment it was captured.
 
+mod expand;
+pub mod limits;
+mod live;
 pub mod looped;
+mod open;
+mod options;
+pub mod picture;
+pub mod redact;
+mod spec;
+mod video;
 
 use std::time::Duration;
+
+pub use expand::{Input, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand, is_media};
+pub use open::{open, open_input};
+pub use options::{EventHandler, HwDecode, OpenOptions, SourceEvent};
+pub use spec::{Location, SCHEMES};
 
 use crate::error::Result;
 use crate::frame::Frame;

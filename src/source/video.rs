@@ -1,0 +1,342 @@
+//! Frames from a container, stream or device through FFmpeg.
+
+use std::ffi::CString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::limits::check_size;
+use super::options::{HwDecode, OpenOptions, SourceEvent};
+use super::{Source, SourceInfo};
+use crate::av::chain::{Chain, Stamp, Turn};
+use crate::av::convert::Converter;
+use crate::av::decoder::{Decoder, DecoderOptions, Output};
+use crate::av::dict::Dict;
+use crate::av::error::AvError;
+use crate::av::frame::AvFrame;
+use crate::av::input::{Input, Medium, Target};
+use crate::av::packet::Packet;
+use crate::av::watch::Watch;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::frame::{Frame, FrameId, Moment, Timestamp};
+
+/// Errors in a row after which a decoder that is being emptied is taken to be empty.
+const MAX_DRAIN_ERRORS: u32 = 64;
+
+/// How a video is opened.
+pub(super) struct Opening {
+    /// Where it is.
+    pub(super) target: Target,
+    /// The name that is shown.
+    pub(super) name: String,
+    /// Whether it delivers at its own pace.
+    pub(super) live: bool,
+    /// Options for FFmpeg's demuxer and protocol.
+    pub(super) demuxer: Dict,
+    /// How long a read may take; `None` for as long as it likes.
+    pub(super) timeout: Option<Duration>,
+}
+
+/// What has been reached.
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// Packets come from the container.
+    Reading,
+    /// The container is at its end; the decoder still holds frames.
+    Draining,
+    /// All frames have been handed out.
+    Done,
+}
+
+/// A video that is being decoded.
+pub(super) struct VideoSource {
+    info: SourceInfo,
+    name: Arc<str>,
+    input: Input,
+    decoder: Decoder,
+    chain: Chain,
+    converter: Converter,
+    packet: Packet,
+    stage: Stage,
+    options: OpenOptions,
+    base: (i32, i32),
+    /// Ticks from one frame to the next, where the rate is known.
+    interval: Option<i64>,
+    next_id: u64,
+    /// Where the next frame belongs if it does not say.
+    expected_pts: i64,
+    /// Time spent since the last frame was handed out.
+    spent: Duration,
+    /// Pieces that could not be decoded.
+    damaged: u64,
+    /// How many of these came while the decoder was being emptied.
+    drain_errors: u32,
+    /// An error of the container, to be told when what came before it has been handed out.
+    broken: Option<String>,
+}
+
+impl VideoSource {
+    /// Opens a video and its decoder.
+    pub(super) fn open(opening: Opening, options: &OpenOptions, cancel: &Cancel) -> Result<Self> {
+        let Opening { target, name, live, demuxer, timeout } = opening;
+        let watch = Watch::new(cancel.clone(), timeout);
+        let input = Input::open(target, demuxer, Medium::Video, Arc::clone(&watch))
+            .map_err(|e| open_error(&name, live, &watch, e))?;
+        let Some(input) = input else {
+            return Err(Error::Media { source_name: name, detail: "has no video".to_owned() });
+        };
+        let (width, height) = upright_size(&input);
+        if width == 0 || height == 0 {
+            let detail = "the size of its pictures could not be found".to_owned();
+            return Err(Error::Media { source_name: name, detail });
+        }
+        check_size(&name, width, height)?;
+        let mut decoder = Decoder::open(
+            &input,
+            DecoderOptions {
+                threads: options.threads,
+                low_delay: live,
+                hardware: options.hardware == HwDecode::Auto,
+            },
+        )
+        .map_err(|e| Error::Media {
+            source_name: name.clone(),
+            detail: format!("no decoder for {}: {}", input.codec_name(), explain(e)),
+        })?;
+        if let Some(detail) = decoder.take_fallback() {
+            options.tell(&SourceEvent::HardwareUnavailable { detail });
+        }
+        let base = input.time_base();
+        let rate = input.frame_rate();
+        let seconds = input.seconds().filter(|_| !live);
+        let fps = rate.map(|(num, den)| f64::from(num) / f64::from(den));
+        let estimate = || Some((seconds? * fps?).round() as u64).filter(|&frames| frames > 0);
+        let info = SourceInfo {
+            name: name.clone(),
+            width,
+            height,
+            fps,
+            frames: if live { None } else { input.frames().or_else(estimate) },
+            duration: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            live,
+            codec: input.codec_name(),
+        };
+        Ok(Self {
+            info,
+            name: Arc::from(name),
+            chain: Chain::new(turn(&input), base),
+            converter: Converter::new(),
+            packet: Packet::new().map_err(out_of_memory)?,
+            input,
+            decoder,
+            stage: Stage::Reading,
+            options: options.clone(),
+            base,
+            interval: rate.and_then(|(num, den)| interval(base, num, den)),
+            next_id: 0,
+            expected_pts: 0,
+            spent: Duration::ZERO,
+            damaged: 0,
+            drain_errors: 0,
+            broken: None,
+        })
+    }
+
+    /// One step: a frame out of the decoder, or a packet into it.
+    fn step(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let output = self.decoder.receive();
+        self.spent += started.elapsed();
+        match output {
+            Ok(Output::Frame(frame)) => self.take(frame),
+            Ok(Output::End) => self.end(),
+            Ok(Output::Hungry) => self.feed(),
+            Err(AvError::NO_MEMORY) => Err(out_of_memory(AvError::NO_MEMORY)),
+            Err(_) => {
+                self.damaged += 1;
+                if self.stage == Stage::Reading { self.feed() } else { self.endless_errors() }
+            }
+        }
+    }
+
+    fn take(&mut self, frame: AvFrame) -> Result<()> {
+        let (width, height) = frame.size();
+        check_size(&self.name, width, height)?;
+        let pts = frame.timestamp().unwrap_or(self.expected_pts);
+        let duration = frame.duration();
+        self.expected_pts = pts.saturating_add(duration.or(self.interval).unwrap_or(1));
+        let started = Instant::now();
+        let stamp = Stamp { pts, duration, decode: std::mem::take(&mut self.spent) };
+        let pushed = self.chain.push(frame, stamp);
+        self.spent += started.elapsed();
+        pushed.map_err(|e| self.media_error(format!("a frame cannot be processed: {}", explain(e))))
+    }
+
+    /// Reads a packet and gives it to the decoder.
+    fn feed(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let read = self.input.read(&mut self.packet);
+        if !self.info.live {
+            // Waiting for a camera is not decoding; reading a file is part of it.
+            self.spent += started.elapsed();
+        }
+        match read {
+            Ok(true) => {
+                let started = Instant::now();
+                let sent = self.decoder.send(Some(&self.packet));
+                self.spent += started.elapsed();
+                self.damaged += u64::from(sent.is_err());
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(e) => match self.read_error(e) {
+                Error::Media { detail, .. } => self.broken = Some(detail),
+                e => return Err(e),
+            },
+        }
+        self.stage = Stage::Draining;
+        // A decoder that refuses to be emptied is at its end at once, which the next step finds.
+        let _ = self.decoder.send(None);
+        Ok(())
+    }
+
+    fn read_error(&self, error: AvError) -> Error {
+        let watch = self.input.watch();
+        if watch.is_cancelled() {
+            return Error::Cancelled;
+        }
+        if watch.is_late() || self.info.live {
+            return Error::SourceLost { source_name: self.info.name.clone(), detail: silence(watch, error) };
+        }
+        self.media_error(explain(error))
+    }
+
+    fn endless_errors(&mut self) -> Result<()> {
+        self.drain_errors += 1;
+        if self.drain_errors > MAX_DRAIN_ERRORS { self.end() } else { Ok(()) }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.stage = Stage::Done;
+        self.chain.finish().map_err(|e| self.media_error(explain(e)))
+    }
+
+    fn deliver(&mut self, frame: AvFrame, stamp: Stamp) -> Result<Frame> {
+        let started = Instant::now();
+        let picture = self
+            .converter
+            .picture(frame)
+            .map_err(|e| self.media_error(format!("its pixel format cannot be converted: {}", explain(e))))?;
+        let id = FrameId(self.next_id);
+        self.next_id += 1;
+        Ok(Frame {
+            id,
+            source: Arc::clone(&self.name),
+            pts: Timestamp { ticks: stamp.pts, base: self.base },
+            duration: stamp.duration,
+            captured: Moment::default(),
+            decode: stamp.decode + std::mem::take(&mut self.spent) + started.elapsed(),
+            picture,
+        })
+    }
+
+    /// What is to be said at the end: nothing, that it broke off, or that parts were missing.
+    fn verdict(&mut self) -> Result<Option<Frame>> {
+        let frames = self.next_id;
+        if let Some(detail) = self.broken.take() {
+            return Err(self.media_error(format!("breaks off after {frames} frames: {detail}")));
+        }
+        let damaged = std::mem::take(&mut self.damaged);
+        if frames == 0 && !self.info.live {
+            return Err(self.media_error("no frame could be decoded".to_owned()));
+        }
+        if damaged > 0 && !self.info.live {
+            let detail = format!("{damaged} pieces could not be decoded, {frames} frames could");
+            self.options.tell(&SourceEvent::Damaged { detail });
+        }
+        Ok(None)
+    }
+
+    fn media_error(&self, detail: String) -> Error {
+        Error::Media { source_name: self.info.name.clone(), detail }
+    }
+}
+
+impl Source for VideoSource {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn next(&mut self) -> Result<Option<Frame>> {
+        loop {
+            if self.input.watch().is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if let Some((frame, stamp)) = self.chain.pop() {
+                return self.deliver(frame, stamp).map(Some);
+            }
+            if self.stage == Stage::Done {
+                return self.verdict();
+            }
+            self.step()?;
+        }
+    }
+}
+
+fn turn(input: &Input) -> Turn {
+    input.display_matrix().map_or(Turn::None, |matrix| Turn::from_matrix(&matrix))
+}
+
+fn upright_size(input: &Input) -> (usize, usize) {
+    let (width, height) = input.size();
+    let (width, height) = (usize::try_from(width).unwrap_or(0), usize::try_from(height).unwrap_or(0));
+    if turn(input).swaps_sides() { (height, width) } else { (width, height) }
+}
+
+/// Ticks of `base` in one frame at `num / den` frames per second, at least one.
+fn interval(base: (i32, i32), num: i32, den: i32) -> Option<i64> {
+    let ticks = i64::from(den).checked_mul(i64::from(base.1))?;
+    let per_tick = i64::from(num).checked_mul(i64::from(base.0))?;
+    ticks.checked_div(per_tick).map(|ticks| ticks.max(1))
+}
+
+fn out_of_memory(error: AvError) -> Error {
+    Error::Media { source_name: "FFmpeg".to_owned(), detail: error.to_string() }
+}
+
+fn open_error(name: &str, live: bool, watch: &Watch, error: AvError) -> Error {
+    let source_name = name.to_owned();
+    if watch.is_cancelled() {
+        Error::Cancelled
+    } else if live || watch.is_late() {
+        Error::SourceLost { source_name, detail: silence(watch, error) }
+    } else {
+        Error::Media { source_name, detail: explain(error) }
+    }
+}
+
+fn silence(watch: &Watch, error: AvError) -> String {
+    match watch.timeout() {
+        Some(timeout) if watch.is_late() => format!("nothing came for {:.1} s", timeout.as_secs_f64()),
+        _ => explain(error),
+    }
+}
+
+/// FFmpeg's error with the reason that it logged, if it did.
+fn explain(error: AvError) -> String {
+    match crate::av::log::cause() {
+        Some(cause) => format!("{error} ({cause})"),
+        None => error.to_string(),
+    }
+}
+
+/// A file's path as FFmpeg takes it, safe from being read as an address.
+pub(super) fn file_url(path: &std::path::Path) -> Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut url = b"file:".to_vec();
+    url.extend_from_slice(path.as_os_str().as_bytes());
+    CString::new(url).map_err(|_| Error::Media {
+        source_name: path.display().to_string(),
+        detail: "its name holds a NUL byte".to_owned(),
+    })
+}
