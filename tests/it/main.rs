@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod generated;
+mod media_clips;
+mod media_decode;
 mod program;
 mod settings;
