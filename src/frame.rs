@@ -307,3 +307,18 @@ pub struct Frame {
     /// The picture.
     pub picture: Picture,
 }
+
+impl Frame {
+    /// A single picture as a frame: number 0 at time 0.
+    pub fn still(source: impl Into<Arc<str>>, picture: Picture) -> Self {
+        Self {
+            id: FrameId(0),
+            source: source.into(),
+            pts: Timestamp::from_ms(0),
+            duration: None,
+            captured: Moment::default(),
+            decode: Duration::ZERO,
+            picture,
+        }
+    }
+}

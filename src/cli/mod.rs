@@ -9,6 +9,8 @@ pub mod bench;
 pub mod console;
 pub mod context;
 pub mod exit;
+pub mod model;
+pub mod place;
 pub mod process_frame;
 
 use std::path::PathBuf;
@@ -61,7 +63,10 @@ Exit codes:
 
 /// What endort can do.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {}
+pub enum Command {
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help text")]
+    Bench(bench::Args),
+}
 
 impl Cli {
     /// The context that the global flags describe.
@@ -81,7 +86,9 @@ impl Cli {
     /// Whatever stopped it; [`report`] prints it and gives the exit code.
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         context.catch_interrupts()?;
-        match self.command {}
+        match &self.command {
+            Command::Bench(args) => bench::run(args, context),
+        }
     }
 }
 

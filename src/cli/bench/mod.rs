@@ -1,0 +1,336 @@
+//! `endort bench`: does this box hold the budget?
+
+mod accuracy;
+mod compare;
+mod measure;
+mod report;
+mod tables;
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{DEFAULT_MODEL, RealtimeArgs, precision};
+use super::model::{self, Choice, NO_MODEL};
+use super::{Context, Outcome};
+use crate::config::{Precision, Realtime};
+use crate::device::host::Host;
+use crate::error::{Error, Result};
+use crate::pipeline;
+use crate::pipeline::processor::ProcessorOptions;
+use crate::sink::output::Output;
+use crate::vision::metrics::AccuracySummary;
+use measure::Setup;
+use report::{Report, Run, SourceReport, Verdict};
+use tables::Style;
+
+/// Measure whether this box holds the budget
+///
+/// Runs a source through the model, at camera pace and at full speed, and prints frames per second, latency
+/// per stage and in total, violations, and a verdict.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// A file, folder, glob, address, /dev/videoN, or synthetic[:WxH@FPS]
+    #[arg(value_name = "SOURCE", default_value = "synthetic:1280x720@30")]
+    pub source: String,
+
+    /// Model to measure; repeat it for several
+    #[arg(long, value_name = "MODEL", default_value = DEFAULT_MODEL, help_heading = "Model")]
+    pub model: Vec<String>,
+
+    /// Runtime to measure; repeat it for several [default: auto]
+    #[arg(long, value_name = "RUNTIME", help_heading = "Model")]
+    pub runtime: Vec<String>,
+
+    /// Number format to measure; repeat it for several
+    #[arg(long, value_name = "PRECISION", default_value = "fp32", value_parser = precision(), help_heading = "Model")]
+    pub precision: Vec<Precision>,
+
+    /// Threads for the model [default: one per core]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    pub threads: Option<NonZeroUsize>,
+
+    /// Whether frames come when they are due, or as fast as they are taken
+    #[arg(long, value_enum, default_value_t = Pace::Both)]
+    pub pace: Pace,
+
+    /// Seconds to measure for; the source is repeated if it is shorter [default: the source once]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub duration: Option<f64>,
+
+    /// Frames that are run first and not counted
+    #[arg(long, value_name = "FRAMES", default_value_t = 30)]
+    pub warmup: u64,
+
+    /// Streams at once, or `auto`: how many this box holds within the budget
+    #[arg(long, value_name = "N|auto", default_value = "1")]
+    pub streams: Streams,
+
+    /// Also measure accuracy against DIR/images and DIR/masks (equal stems)
+    #[arg(long, value_name = "DIR")]
+    pub ground_truth: Option<PathBuf>,
+
+    /// Write the report as JSON to FILE; `-` prints it and nothing else
+    #[arg(long, value_name = "FILE|-")]
+    pub json: Option<PathBuf>,
+
+    /// Write the report as CSV to FILE
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+
+    /// Write the report as Markdown to FILE
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+
+    /// Say what changed beyond noise since the JSON report in FILE
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+
+    /// Exit with 3 if a run misses its budget
+    #[arg(long)]
+    pub check: bool,
+
+    /// The realtime settings.
+    #[command(flatten)]
+    pub realtime: RealtimeArgs,
+}
+
+/// When frames come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pace {
+    /// Each frame when it is due, as from a camera
+    Camera,
+    /// Each frame as soon as there is room for it
+    Max,
+    /// First the one, then the other
+    Both,
+}
+
+/// How many streams run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// This many.
+    Count(NonZeroUsize),
+    /// As many as hold the budget.
+    Auto,
+}
+
+impl FromStr for Streams {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => text.parse().map(Self::Count).map_err(|_| "must be a number from 1, or auto".to_owned()),
+        }
+    }
+}
+
+/// Longest measurement: a day.
+const MAX_SECONDS: f64 = 86_400.0;
+
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && value <= MAX_SECONDS => Ok(value),
+        _ => Err(format!("must be a number of seconds above 0, at most {MAX_SECONDS}")),
+    }
+}
+
+/// Most streams that `--streams auto` tries.
+const MAX_STREAMS: usize = 32;
+/// Largest earlier report that `--compare` reads.
+const MAX_REPORT_BYTES: u64 = 64 << 20;
+
+/// Measures, and prints or writes the report.
+///
+/// # Errors
+/// Whatever keeps a run from being measured or a report from being written.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    let before = args.compare.as_deref().map(read_report).transpose()?;
+    let settings = context.settings(&args.realtime.flags(None))?;
+    let runtimes =
+        if args.runtime.is_empty() { vec![settings.runtime.value.clone()] } else { args.runtime.clone() };
+    let bench = Bench { args, context, settings: &settings, runtimes };
+    let (runs, source, finished) = bench.runs()?;
+    let report = Report {
+        endort: env!("CARGO_PKG_VERSION").to_owned(),
+        host: Host::read(Path::new("/")),
+        source,
+        runs,
+    };
+    let changes = before.as_ref().map(|before| compare::compare(before, &report));
+    bench.publish(&report, changes.as_deref())?;
+    let passed = report.runs.iter().all(|run| run.verdict == Verdict::Pass);
+    Ok(match (finished, args.check && !passed) {
+        (false, _) => Outcome::Interrupted,
+        (true, true) => Outcome::Missed,
+        (true, false) => Outcome::Done,
+    })
+}
+
+struct Bench<'a> {
+    args: &'a Args,
+    context: &'a Context,
+    settings: &'a Realtime,
+    runtimes: Vec<String>,
+}
+
+impl Bench<'_> {
+    /// Measures every combination; `false` if it was interrupted and only what was finished is there.
+    fn runs(&self) -> Result<(Vec<Run>, SourceReport, bool)> {
+        let mut runs = Vec::new();
+        let mut source = None;
+        for choice in self.choices() {
+            let accuracy = self.accuracy(&choice)?;
+            for pace in self.paces() {
+                for streams in 1..=MAX_STREAMS {
+                    if let Streams::Count(count) = self.args.streams
+                        && count.get() != streams
+                    {
+                        continue;
+                    }
+                    let (mut run, described) = self.measure(&choice, pace, streams)?;
+                    source.get_or_insert(described);
+                    let passed = run.verdict == Verdict::Pass;
+                    run.accuracy = accuracy;
+                    runs.push(run);
+                    if self.context.cancel.is_cancelled() {
+                        return Ok((runs, source.ok_or(Error::Cancelled)?, false));
+                    }
+                    if !passed {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok((runs, source.ok_or(Error::Cancelled)?, true))
+    }
+
+    /// Every model on every runtime in every precision; pass-through needs neither of the two.
+    fn choices(&self) -> Vec<Choice<'_>> {
+        let threads = self.args.threads.map_or(0, NonZeroUsize::get);
+        let device = self.settings.device.value;
+        let mut choices = Vec::new();
+        for model in &self.args.model {
+            for runtime in &self.runtimes {
+                for &precision in &self.args.precision {
+                    choices.push(Choice { model, runtime, precision, device, threads });
+                    if model == NO_MODEL {
+                        break;
+                    }
+                }
+                if model == NO_MODEL {
+                    break;
+                }
+            }
+        }
+        choices
+    }
+
+    fn paces(&self) -> Vec<pipeline::Pace> {
+        match (self.args.streams, self.args.pace) {
+            // How many rooms a box holds is a question about cameras.
+            (Streams::Auto, _) | (_, Pace::Camera) => vec![pipeline::Pace::Source],
+            (_, Pace::Max) => vec![pipeline::Pace::Max],
+            (_, Pace::Both) => vec![pipeline::Pace::Max, pipeline::Pace::Source],
+        }
+    }
+
+    fn measure(&self, choice: &Choice, pace: pipeline::Pace, streams: usize) -> Result<(Run, SourceReport)> {
+        let setup = Setup {
+            source: &self.args.source,
+            settings: self.settings,
+            duration: self.args.duration.map(Duration::from_secs_f64),
+            warmup_frames: self.args.warmup,
+            cancel: &self.context.cancel,
+        };
+        let pace_name = if pace == pipeline::Pace::Source { "camera" } else { "full" };
+        let bar = self
+            .bar(format!("{} on {} at {pace_name} pace, {streams} stream(s)", choice.model, choice.runtime));
+        let measured = measure::measure(&setup, choice, pace, streams, &bar);
+        bar.finish_and_clear();
+        measured
+    }
+
+    fn accuracy(&self, choice: &Choice) -> Result<Option<AccuracySummary>> {
+        let Some(folder) = &self.args.ground_truth else { return Ok(None) };
+        let Some(mut loaded) = model::load(choice, self.settings, ProcessorOptions::default())? else {
+            return Ok(None);
+        };
+        let bar = self.bar(format!("{} on {}: accuracy", choice.model, choice.runtime));
+        let summary = accuracy::measure(folder, &mut loaded.processor, &bar, &self.context.cancel);
+        bar.finish_and_clear();
+        summary.map(Some)
+    }
+
+    fn bar(&self, message: String) -> ProgressBar {
+        let template = "{msg}  {wide_bar} {pos}/{len}  {per_sec}  {eta}";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.context.console.progress().add(ProgressBar::new(0).with_style(style).with_message(message))
+    }
+
+    fn publish(&self, report: &Report, changes: Option<&[compare::Change]>) -> Result<()> {
+        let console = &self.context.console;
+        let json = serde_json::to_string_pretty(report)
+            .map_err(|error| Error::Output { path: "report".into(), detail: error.to_string() })?;
+        if let Some(path) = &self.args.csv {
+            write_whole(path, &tables::csv(report))?;
+        }
+        if let Some(path) = &self.args.markdown {
+            let mut text = tables::render(report, Style::Markdown);
+            if let Some(changes) = changes {
+                text = format!("{text}\n\n{}", tables::changes(changes, Style::Markdown));
+            }
+            write_whole(path, &(text + "\n"))?;
+        }
+        match &self.args.json {
+            Some(path) if path.as_os_str() == "-" => return console.print(&json),
+            Some(path) => write_whole(path, &(json + "\n"))?,
+            None => {}
+        }
+        let style = Style::Terminal { color: console.color() };
+        console.print(&tables::render(report, style))?;
+        if let Some(changes) = changes {
+            let text = if changes.is_empty() {
+                "nothing to compare: the earlier report has no run of the same kind".to_owned()
+            } else {
+                tables::changes(changes, style)
+            };
+            console.print(&format!("\n{text}"))?;
+        }
+        if self.args.streams == Streams::Auto {
+            let held = report.runs.iter().filter(|run| run.verdict == Verdict::Pass).map(|run| run.streams);
+            let held = held.max().unwrap_or(0);
+            console.print(&format!("\nThis box holds {held} stream(s) of this kind within the budget."))?;
+        }
+        Ok(())
+    }
+}
+
+fn read_report(path: &Path) -> Result<Report> {
+    let bytes = fs::metadata(path).map_err(Error::read(path))?.len();
+    if bytes > MAX_REPORT_BYTES {
+        return Err(Error::TooLarge {
+            what: format!("report {}", path.display()),
+            found: format!("{bytes} bytes"),
+            limit: format!("{MAX_REPORT_BYTES} bytes"),
+        });
+    }
+    let text = fs::read_to_string(path).map_err(Error::read(path))?;
+    serde_json::from_str(&text).map_err(|error| Error::Media {
+        source_name: path.display().to_string(),
+        detail: format!("is not a report of endort bench --json: {error}"),
+    })
+}
+
+/// Writes a file that is there as a whole or not at all.
+fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let mut output = Output::file(path)?;
+    output.write(|writer| writer.write_all(text.as_bytes()))?;
+    output.finish()
+}
