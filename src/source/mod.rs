@@ -12,6 +12,7 @@ mod options;
 pub mod picture;
 pub mod redact;
 mod spec;
+pub mod synthetic;
 mod video;
 
 use std::time::Duration;

@@ -14,6 +14,7 @@ use super::live::LiveSource;
 use super::options::OpenOptions;
 use super::picture::{PictureSource, sniff};
 use super::spec::Location;
+use super::synthetic::Synthetic;
 use super::video::{Opening, VideoSource, file_url};
 use super::{Source, redact};
 use crate::av::dict::Dict;
@@ -48,10 +49,7 @@ pub fn open_input(input: &Input, options: &OpenOptions, cancel: &Cancel) -> Resu
         Location::Stdin => open_stdin(name, options, cancel),
         Location::Address(address) => open_address(address, name, options, cancel),
         Location::Device(path) => open_device(path, name, options, cancel),
-        Location::Synthetic(spec) => Err(Error::NoInput {
-            source_name: spec.clone(),
-            detail: "the renderer is not in this build".to_owned(),
-        }),
+        Location::Synthetic(spec) => Ok(Box::new(Synthetic::from_spec(spec)?.watch(cancel.clone()))),
     }
 }
 
