@@ -3,6 +3,7 @@
 // A test that cannot go on has failed: that is what panics are for here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod bench;
 mod generated;
 mod media_clips;
 mod media_decode;

@@ -143,6 +143,15 @@ fn one_stream(
     };
     let (clock, progress) = (RealClock::new(), Progress::default());
     let report = run(source, analyzer, &mut display, &options, &clock, setup.cancel, &progress)?;
+    if report.frames == 0 && !report.cancelled {
+        return Err(Error::NoInput {
+            source_name: info.name,
+            detail: format!(
+                "gave {} frames, none beyond the warm-up of {} (repeat it with --duration, or lower --warmup)",
+                report.warmup_frames, setup.warmup_frames
+            ),
+        });
+    }
     Ok(Stream { report, load, sha256, model, runtime, info, processing_ms: display.processing_ms })
 }
 

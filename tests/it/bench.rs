@@ -1,0 +1,228 @@
+//! `endort bench`: the report, the budget's verdict, accuracy and comparison.
+
+use image::GrayImage;
+use serde_json::Value;
+
+use crate::media_clips::clip;
+use crate::program::Sandbox;
+
+/// Runs a bench over a one-second clip and gives its JSON report.
+fn report(sandbox: &Sandbox, extra: &[&str], code: i32) -> Value {
+    let source = clip("h264.mp4").display().to_string();
+    let args = ["bench", &source, "--warmup", "5", "--json", "-"];
+    let run = sandbox.endort(args.into_iter().chain(extra.iter().copied())).finish().code(code).stderr("");
+    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stdout))
+}
+
+fn number(value: &Value, pointer: &str) -> f64 {
+    value.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer} in {value:#}"))
+}
+
+#[test]
+fn the_json_report_holds_what_the_contract_names() {
+    let sandbox = Sandbox::new();
+    let report = report(&sandbox, &["--runtime", "scripted:delay=5ms", "--pace", "max"], 0);
+    assert_eq!(report["endort"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(report["source"]["width"], 160);
+    assert_eq!(report["source"]["height"], 120);
+    assert!(number(&report, "/host/cores") >= 1.0);
+    let run = &report["runs"][0];
+    assert_eq!(
+        (&run["model"], &run["pace"], &run["streams"]),
+        (&"polyp-lite".into(), &"max".into(), &1.into())
+    );
+    assert_eq!(run["model_sha256"].as_str().unwrap().len(), 64);
+    assert_eq!((&run["frames"], &run["warmup_frames"]), (&25.into(), &5.into()));
+    assert_eq!((&run["dropped"], &run["lost"]), (&0.into(), &0.into()));
+    for distribution in ["/latency_ms", "/stages_ms/inference", "/stages_ms/preprocess", "/stages_ms/decode"]
+    {
+        let at = |figure: &str| number(run, &format!("{distribution}/{figure}"));
+        assert!(at("p50") <= at("p95") && at("p95") <= at("p99") && at("p99") <= at("max"), "{run:#}");
+        assert!(at("avg") <= at("max"));
+    }
+    assert!(number(run, "/stages_ms/inference/p50") >= 5.0);
+    let counted: u64 = run["latency_histogram"].as_array().unwrap().iter().filter_map(Value::as_u64).sum();
+    assert_eq!(counted, 25);
+    for row in run["budget"].as_array().unwrap() {
+        assert!(row["name"].is_string() && row["limit"].is_number() && row["met"].is_boolean());
+    }
+}
+
+#[test]
+fn a_model_that_is_too_slow_fails_and_check_turns_that_into_exit_code_3() {
+    let sandbox = Sandbox::new();
+    let slow = ["--runtime", "scripted:delay=250ms", "--pace", "camera"];
+    let run = report(&sandbox, &slow, 0)["runs"][0].clone();
+    assert_eq!(run["verdict"], "fail");
+    assert!(number(&run, "/violations") >= 1.0 && number(&run, "/dropped") >= 1.0);
+    // The picture did not wait: every frame of the clip was shown.
+    assert_eq!((&run["frames"], &run["lost"]), (&25.into(), &0.into()));
+    report(&sandbox, &[slow[0], slow[1], slow[2], slow[3], "--check"], 3);
+}
+
+#[test]
+fn the_picture_goes_on_while_the_model_stalls() {
+    let sandbox = Sandbox::new();
+    let args = ["--runtime", "scripted:stall=2s@8", "--pace", "camera", "--duration", "3"];
+    let run = report(&sandbox, &args, 0)["runs"][0].clone();
+    assert!(number(&run, "/ai_off_frames") >= 20.0, "{run:#}");
+    assert_eq!(run["lost"], 0);
+    assert!(number(&run, "/frames") >= 85.0, "the clip is repeated for three seconds: {run:#}");
+}
+
+#[test]
+fn a_model_that_dies_is_told_and_fails() {
+    let sandbox = Sandbox::new();
+    let args = ["--runtime", "scripted:panic@10", "--pace", "camera"];
+    let source = clip("h264.mp4").display().to_string();
+    let all = ["bench", &source, "--warmup", "5", "--json", "-", "--check"];
+    let run = sandbox.endort(all.into_iter().chain(args)).env("RUST_BACKTRACE", "0").finish().code(3);
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    let failure = report["runs"][0]["ai_failure"].as_str().unwrap();
+    assert!(failure.starts_with("stage ai panicked: "), "{failure}");
+    assert_eq!(report["runs"][0]["verdict"], "fail");
+}
+
+#[test]
+fn several_models_runtimes_and_paces_stand_in_one_report() {
+    let sandbox = Sandbox::new();
+    let args = [
+        "--model",
+        "none",
+        "--model",
+        "polyp-lite",
+        "--runtime",
+        "scripted:",
+        "--runtime",
+        "scripted:delay=2ms",
+    ];
+    let report = report(&sandbox, &args, 0);
+    let runs: Vec<_> = report["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| format!("{} {} {}", run["model"], run["runtime"], run["pace"]).replace('"', ""))
+        .collect();
+    assert_eq!(runs.len(), 6, "{runs:?}");
+    assert!(runs[0].starts_with("none none max") && runs[1].starts_with("none none camera"), "{runs:?}");
+}
+
+#[test]
+fn tables_end_in_a_verdict_and_have_their_twins_in_files() {
+    let sandbox = Sandbox::new();
+    let source = clip("h264.mp4").display().to_string();
+    let files = ["--json", "r.json", "--csv", "r.csv", "--markdown", "r.md"];
+    let args = ["bench", &source, "--runtime", "scripted:", "--warmup", "5", "--pace", "camera"];
+    let run = sandbox.endort(args.into_iter().chain(files)).finish().code(0).stderr("");
+    for expected in
+        ["source  h264.mp4, 160x120 at 30 fps, h264", "inference", "preprocess_p99_ms", "latency (ms)"]
+    {
+        assert!(run.stdout.contains(expected), "{expected}: {}", run.stdout);
+    }
+    assert!(run.stdout.trim_end().ends_with("verdict: pass"), "{}", run.stdout);
+    let csv = sandbox.read("r.csv");
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0].len(), lines[1].len());
+    assert!(sandbox.read("r.md").contains("| budget"));
+    let json: Value = serde_json::from_str(&sandbox.read("r.json")).unwrap();
+    let fps = lines[0].iter().position(|name| *name == "frames").unwrap();
+    assert_eq!(lines[1][fps], json["runs"][0]["frames"].to_string());
+}
+
+#[test]
+fn compare_tells_a_change_from_noise() {
+    let sandbox = Sandbox::new();
+    let source = clip("h264.mp4").display().to_string();
+    let bench = |delay: &str, file: &str, extra: &[&str]| {
+        let runtime = format!("scripted:delay={delay}");
+        let args =
+            ["bench", &source, "--runtime", &runtime, "--pace", "max", "--warmup", "5", "--json", file];
+        sandbox.endort(args.into_iter().chain(extra.iter().copied())).finish().code(0)
+    };
+    bench("2ms", "before.json", &[]);
+    let worse = bench("40ms", "after.json", &["--compare", "before.json"]);
+    let row = |run: &str, figure: &str| {
+        run.lines().find(|line| line.contains(figure)).unwrap_or_else(|| panic!("{figure}: {run}")).to_owned()
+    };
+    assert!(row(&worse.stdout, "inference p50 (ms)").contains("WORSE"), "{}", worse.stdout);
+    let better = bench("2ms", "again.json", &["--compare", "after.json"]);
+    assert!(row(&better.stdout, "inference p50 (ms)").contains("better"), "{}", better.stdout);
+    // Another model has nothing to be compared with, and that is said.
+    let other = bench("2ms", "none.json", &["--compare", "before.json", "--model", "none"]);
+    assert!(other.stdout.contains("nothing to compare"), "{}", other.stdout);
+    sandbox.write("other.json", "{\"no\": \"report\"}");
+    let args = ["bench", &source, "--compare", "other.json"];
+    let run = sandbox.endort(args).finish().code(1).stdout("");
+    assert!(
+        run.stderr.starts_with("endort: other.json: is not a report of endort bench --json"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn ground_truth_adds_accuracy() {
+    let sandbox = Sandbox::new();
+    let square = |inside: u8| {
+        GrayImage::from_fn(64, 48, |x, y| image::Luma([if x < 20 && y < 20 { inside } else { 0 }]))
+    };
+    for (stem, inside) in [("a", 255), ("b", 255), ("c", 0)] {
+        for folder in ["truth/images", "truth/masks"] {
+            let path = sandbox.write(&format!("{folder}/{stem}.png"), "");
+            square(inside).save(path).unwrap();
+        }
+    }
+    // The script finds nothing anywhere: two polyps missed, no false alarm.
+    let args = ["--runtime", "scripted:", "--pace", "max", "--ground-truth", "truth"];
+    let accuracy = report(&sandbox, &args, 0)["runs"][0]["accuracy"].clone();
+    assert_eq!((&accuracy["images"], &accuracy["positive_images"]), (&3.into(), &2.into()));
+    assert_eq!(number(&accuracy, "/dice"), 0.0);
+    assert_eq!(number(&accuracy, "/sensitivity"), 0.0);
+    assert_eq!(number(&accuracy, "/false_positive_frames"), 0.0);
+
+    std::fs::remove_file(sandbox.file("truth/masks/b.png")).unwrap();
+    let source = clip("h264.mp4").display().to_string();
+    let run = sandbox.endort(["bench", &source].into_iter().chain(args)).finish().code(1).stdout("");
+    assert!(run.stderr.contains("holds no mask for"), "{}", run.stderr);
+}
+
+#[test]
+fn streams_run_side_by_side() {
+    let sandbox = Sandbox::new();
+    let args = ["--runtime", "scripted:", "--pace", "camera", "--streams", "3"];
+    let run = report(&sandbox, &args, 0)["runs"][0].clone();
+    assert_eq!((&run["streams"], &run["frames"]), (&3.into(), &75.into()));
+}
+
+#[test]
+fn a_source_that_ends_within_the_warm_up_is_refused() {
+    let sandbox = Sandbox::new();
+    let source = clip("h264.mp4").display().to_string();
+    let run = sandbox.endort(["bench", &source, "--runtime", "scripted:"]).finish().code(1).stdout("");
+    assert!(
+        run.stderr.starts_with("endort: h264.mp4: gave 30 frames, none beyond the warm-up of 30"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn what_cannot_be_measured_is_one_line_and_exit_code_1() {
+    let sandbox = Sandbox::new();
+    sandbox.write("empty.mp4", "");
+    sandbox.write("text.mp4", "this is not a video");
+    let clip = clip("h264.mp4").display().to_string();
+    for (args, cause) in [
+        (&["bench", "missing.mp4"][..], "missing.mp4"),
+        (&["bench", "empty.mp4"], "empty.mp4"),
+        (&["bench", "text.mp4"], "text.mp4"),
+        (&["bench", &clip, "--model", "no-such-model"], "no-such-model"),
+        (&["bench", &clip, "--runtime", "no-such-runtime"], "no-such-runtime"),
+        (&["bench", &clip, "--compare", "no-such-report.json"], "no-such-report.json"),
+    ] {
+        let run = sandbox.endort(args).finish().code(1).stdout("");
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+        assert!(run.stderr.starts_with("endort: ") && run.stderr.contains(cause), "{}", run.stderr);
+    }
+}
