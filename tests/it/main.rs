@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod bench;
+mod field_of_view;
 mod generated;
 mod media_clips;
 mod media_decode;
