@@ -14,9 +14,11 @@ use crate::vision::{Crop, Geometry};
 pub const MAX_INPUT_SIDE: usize = 4096;
 
 impl Geometry {
-    /// Fits `crop` into an input of `input` (width, height) pixels, centred where letterboxed.
+    /// Fits `crop` into an input of `input` (width, height) pixels, centred where letterboxed. Sides of zero
+    /// count as one.
     pub fn fit(crop: Crop, input: (usize, usize), fit: Fit) -> Self {
-        let (width, height) = input;
+        let crop = Crop { width: crop.width.max(1), height: crop.height.max(1), ..crop };
+        let (width, height) = (input.0.max(1), input.1.max(1));
         let content = match fit {
             Fit::Stretch => Crop { x: 0, y: 0, width, height },
             Fit::Letterbox => {
@@ -27,7 +29,7 @@ impl Geometry {
                 Crop { x: (width - w) / 2, y: (height - h) / 2, width: w, height: h }
             }
         };
-        Self { crop, input, content }
+        Self { crop, input: (width, height), content }
     }
 }
 

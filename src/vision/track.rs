@@ -84,6 +84,7 @@ impl Tracker {
 
     /// Takes one frame's findings, `dt` after the frame before it: gives each a track id, smooths scores and
     /// boxes (outlines move along), and leaves out what is not confirmed, as far as the options ask for it.
+    /// Best scores stay first. Masks are not smoothed: they show what the network saw in this frame.
     pub fn update(&mut self, detections: &mut Vec<Detection>, dt: Duration) {
         for track in &mut self.tracks {
             track.unseen += dt;
@@ -119,6 +120,9 @@ impl Tracker {
                 None if detection.score >= self.options.high_score => self.begin(detection),
                 None => detection.track_id = None,
             }
+        }
+        if self.options.smoothing > 0.0 {
+            detections.sort_by(|a, b| b.score.total_cmp(&a.score));
         }
         self.forget();
         self.confirm(detections);

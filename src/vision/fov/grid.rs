@@ -102,7 +102,6 @@ impl Grid {
         lit.clear();
         lit.resize(self.cells.len(), false);
         let Some(border) = self.border() else { return false };
-        let colored = self.cells.iter().any(|cell| cell.cb != 0 || cell.cr != 0);
         for row in 0..self.rows {
             for column in 0..self.columns {
                 let index = row * self.columns + column;
@@ -110,7 +109,7 @@ impl Grid {
                 let above = cell.luma - border.luma;
                 let hue = (cell.cb - border.cb).abs().max((cell.cr - border.cr).abs());
                 let bright = above >= LIT_ABOVE_BORDER || (above >= LIT_ABOVE_BORDER / 3 && hue >= COLORED);
-                lit[index] = bright && !(colored && self.in_panel(row, column));
+                lit[index] = bright && !self.in_panel(row, column);
             }
         }
         true
@@ -118,12 +117,10 @@ impl Grid {
 
     /// The border's colour, from the darkest cells along the frame's edges; `None` if these are not dark.
     fn border(&self) -> Option<Cell> {
-        let on_edge = |index: &usize| {
-            let (row, column) = (index / self.columns, index % self.columns);
-            row == 0 || column == 0 || row + 1 == self.rows || column + 1 == self.columns
-        };
-        let mut edge: Vec<Cell> =
-            (0..self.cells.len()).filter(on_edge).map(|index| self.cells[index]).collect();
+        let ends = |row: &[Cell]| [row[0], row[row.len() - 1]];
+        let mut edge: Vec<Cell> = self.cells.chunks_exact(self.columns.max(1)).flat_map(ends).collect();
+        edge.extend(self.cells.iter().take(self.columns));
+        edge.extend(self.cells.iter().rev().take(self.columns));
         edge.sort_unstable_by_key(|cell| cell.luma);
         let darkest = edge.get(edge.len() / 50)?;
         if darkest.luma > BLACKEST_BORDER {

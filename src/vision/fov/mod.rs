@@ -1,7 +1,7 @@
 //! The endoscope's picture inside the frame, found without being told: processors surround it with a black
 //! border, mask it to an octagon or disc, and put text, thumbnails and coloured panels beside it.
 //!
-//! A frame is reduced to a coarse [`grid`] of cells; cells that are brighter or more coloured than the border
+//! A frame is reduced to a coarse grid of cells; cells that are brighter or more coloured than the border
 //! and no part of a drawn panel are *lit*; the bounding box of the largest lit region is the crop. Over time
 //! each cell collects evidence, so that a dark lumen at the edge, a black frame or a flash moves nothing, and
 //! the crop changes only when a clearly different one has stood for a while (another scope, another layout).

@@ -1,8 +1,8 @@
 //! From a network's outputs to findings in source pixels.
 //!
 //! The manifest says how each output is read ([`OutputKind`]): a mask head goes through threshold, components
-//! and outlines ([`mask`]); box heads through decoding and non-maximum suppression ([`boxes`]). A frame
-//! score, where a model has one, gates either. Values that are not finite are an error, never a finding.
+//! and outlines; box heads through decoding and non-maximum suppression. A frame score, where a model has one,
+//! gates either. Values that are not finite are an error, never a finding.
 
 mod boxes;
 mod contour;
