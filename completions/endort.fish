@@ -1,5 +1,96 @@
-complete -c endort -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
-complete -c endort -s v -l verbose -d 'Say which settings are in force and where each came from'
-complete -c endort -s q -l quiet -d 'Say nothing but errors'
-complete -c endort -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c endort -s V -l version -d 'Print version'
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_endort_global_optspecs
+    string join \n config= v/verbose q/quiet h/help V/version
+end
+
+function __fish_endort_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_endort_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_endort_using_subcommand
+    set -l cmd (__fish_endort_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c endort -n "__fish_endort_needs_command" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_needs_command" -s v -l verbose -d 'Say which settings are in force and where each came from'
+complete -c endort -n "__fish_endort_needs_command" -s q -l quiet -d 'Say nothing but errors'
+complete -c endort -n "__fish_endort_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c endort -n "__fish_endort_needs_command" -s V -l version -d 'Print version'
+complete -c endort -n "__fish_endort_needs_command" -f -a "bench" -d 'Measure whether this box holds the budget'
+complete -c endort -n "__fish_endort_needs_command" -f -a "stream" -d 'Find polyps in recordings and live sources'
+complete -c endort -n "__fish_endort_using_subcommand bench" -l model -d 'Model to measure; repeat it for several' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime -d 'Runtime to measure; repeat it for several [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l precision -d 'Number format to measure; repeat it for several' -r -f -a "fp32\t''
+fp16\t''
+int8\t''"
+complete -c endort -n "__fish_endort_using_subcommand bench" -l threads -d 'Threads for the model [default: one per core]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l pace -d 'Whether frames come when they are due, or as fast as they are taken' -r -f -a "camera\t'Each frame when it is due, as from a camera'
+max\t'Each frame as soon as there is room for it'
+both\t'First the one, then the other'"
+complete -c endort -n "__fish_endort_using_subcommand bench" -l duration -d 'Seconds to measure for; the source is repeated if it is shorter [default: the source once]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l warmup -d 'Frames that are run first and not counted' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l streams -d 'Streams at once, or `auto`: how many this box holds within the budget' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l ground-truth -d 'Also measure accuracy against DIR/images and DIR/masks (equal stems)' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l json -d 'Write the report as JSON to FILE; `-` prints it and nothing else' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l csv -d 'Write the report as CSV to FILE' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l markdown -d 'Write the report as Markdown to FILE' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l compare -d 'Say what changed beyond noise since the JSON report in FILE' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l target-fps -d 'Frames per second that the budget asks for [default: 30]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l max-latency-ms -d 'Longest time from captured to presented before a frame is a violation [default: 200]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l buffer-size -d 'Frames that may wait for the AI [default: 5]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l device -d 'Where the model runs: cpu, cuda:N, metal, or auto (a GPU where one is usable) [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l optimization-level -d 'How far the model is rewritten before it runs [default: high]' -r -f -a "off\t''
+low\t''
+medium\t''
+high\t''"
+complete -c endort -n "__fish_endort_using_subcommand bench" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l check -d 'Exit with 3 if a run misses its budget'
+complete -c endort -n "__fish_endort_using_subcommand bench" -l no-ai -d 'Let the video pass without running a model'
+complete -c endort -n "__fish_endort_using_subcommand bench" -s v -l verbose -d 'Say which settings are in force and where each came from'
+complete -c endort -n "__fish_endort_using_subcommand bench" -s q -l quiet -d 'Say nothing but errors'
+complete -c endort -n "__fish_endort_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c endort -n "__fish_endort_using_subcommand bench" -s V -l version -d 'Print version'
+complete -c endort -n "__fish_endort_using_subcommand stream" -l results -d 'Write each frame\'s record to this file or folder; `-` prints them as JSON Lines and nothing else' -r -F
+complete -c endort -n "__fish_endort_using_subcommand stream" -l format -d 'Format of the records [default: by the file\'s ending, else jsonl]' -r -f -a "jsonl\t'A JSON document per frame, one to a line'
+csv\t'A row per finding'
+coco\t'One document in COCO\'s object-detection format'"
+complete -c endort -n "__fish_endort_using_subcommand stream" -l pace -d 'Whether frames come when they are due, or as fast as they are taken; live sources have their own pace' -r -f -a "source\t'Each frame when it is due, as from a camera'
+max\t'Each frame as soon as there is room for it'"
+complete -c endort -n "__fish_endort_using_subcommand stream" -l policy -d 'What happens to a frame that the AI has no time for [default: every-frame, newest-wins for live sources]' -r -f -a "newest-wins\t'It is dropped and counted as soon as a newer one is there'
+every-frame\t'It waits, and the source with it'"
+complete -c endort -n "__fish_endort_using_subcommand stream" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
+complete -c endort -n "__fish_endort_using_subcommand stream" -l runtime -d 'Runtime that executes the model [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand stream" -l precision -d 'Number format that the model computes in' -r -f -a "fp32\t''
+fp16\t''
+int8\t''"
+complete -c endort -n "__fish_endort_using_subcommand stream" -l threads -d 'Threads for the model [default: one per core]' -r
+complete -c endort -n "__fish_endort_using_subcommand stream" -l target-fps -d 'Frames per second that the budget asks for [default: 30]' -r
+complete -c endort -n "__fish_endort_using_subcommand stream" -l max-latency-ms -d 'Longest time from captured to presented before a frame is a violation [default: 200]' -r
+complete -c endort -n "__fish_endort_using_subcommand stream" -l buffer-size -d 'Frames that may wait for the AI [default: 5]' -r
+complete -c endort -n "__fish_endort_using_subcommand stream" -l device -d 'Where the model runs: cpu, cuda:N, metal, or auto (a GPU where one is usable) [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand stream" -l optimization-level -d 'How far the model is rewritten before it runs [default: high]' -r -f -a "off\t''
+low\t''
+medium\t''
+high\t''"
+complete -c endort -n "__fish_endort_using_subcommand stream" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand stream" -l resume -d 'Skip the sources that the ledger calls finished with the same content and settings'
+complete -c endort -n "__fish_endort_using_subcommand stream" -l retry-failed -d 'Like --resume, and try those again that failed'
+complete -c endort -n "__fish_endort_using_subcommand stream" -l json -d 'Print the summary as one JSON document and nothing else'
+complete -c endort -n "__fish_endort_using_subcommand stream" -l no-ai -d 'Let the video pass without running a model'
+complete -c endort -n "__fish_endort_using_subcommand stream" -s v -l verbose -d 'Say which settings are in force and where each came from'
+complete -c endort -n "__fish_endort_using_subcommand stream" -s q -l quiet -d 'Say nothing but errors'
+complete -c endort -n "__fish_endort_using_subcommand stream" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c endort -n "__fish_endort_using_subcommand stream" -s V -l version -d 'Print version'

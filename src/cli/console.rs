@@ -1,10 +1,11 @@
 //! The terminal: results on standard output, everything else on standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, LineWriter, Write};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use crate::error::{Error, Result};
+use crate::sink::output::Output;
 
 /// How much is said on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +67,11 @@ impl Console {
         })
     }
 
+    /// Standard output for a sink that writes line by line.
+    pub fn output(&self) -> Output {
+        Output::stream(STDOUT, Box::new(LineWriter::new(Stdout(self.progress.clone()))))
+    }
+
     /// Says something a person wants to know; silent with `-q`.
     pub fn note(&self, text: &str) {
         self.say(Verbosity::Normal, text);
@@ -92,6 +98,19 @@ impl Console {
         let line = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         // Nobody is left to tell where standard error itself is closed.
         self.progress.suspend(|| writeln!(io::stderr().lock(), "endort: {line}").ok());
+    }
+}
+
+/// Standard output that steps around the progress bars.
+struct Stdout(MultiProgress);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
     }
 }
 

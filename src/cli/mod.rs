@@ -12,6 +12,7 @@ pub mod exit;
 pub mod model;
 pub mod place;
 pub mod process_frame;
+pub mod stream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +67,8 @@ Exit codes:
 pub enum Command {
     #[allow(missing_docs, reason = "a comment here would replace the command's own help text")]
     Bench(bench::Args),
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help text")]
+    Stream(stream::Args),
 }
 
 impl Cli {
@@ -88,6 +91,7 @@ impl Cli {
         context.catch_interrupts()?;
         match &self.command {
             Command::Bench(args) => bench::run(args, context),
+            Command::Stream(args) => stream::run(args, context),
         }
     }
 }

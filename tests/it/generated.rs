@@ -2,7 +2,7 @@
 //!
 //! `make generate` (this test with `ENDORT_UPDATE=1`) writes them anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use clap::{CommandFactory, ValueEnum};
@@ -37,10 +37,8 @@ fn check(folder: &str, generate: impl FnOnce(&Path)) {
         }
     }
     let found = files(&kept);
-    let names: Vec<_> = expected.keys().chain(found.keys()).collect();
-    let mut drifted: Vec<_> =
-        names.into_iter().filter(|name| expected.get(*name) != found.get(*name)).collect();
-    drifted.dedup();
+    let names: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+    let drifted: Vec<_> = names.into_iter().filter(|name| expected.get(*name) != found.get(*name)).collect();
     assert!(drifted.is_empty(), "{folder}/ does not fit the command line, run `make generate`: {drifted:?}");
 }
 

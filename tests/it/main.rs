@@ -10,3 +10,5 @@ mod media_clips;
 mod media_decode;
 mod program;
 mod settings;
+mod small_model;
+mod stream;

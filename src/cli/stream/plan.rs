@@ -1,0 +1,274 @@
+//! From what the user named to a list of jobs, each an input with its outputs, checked before work begins.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::Format;
+use crate::error::{Error, Result};
+use crate::sink::output::folder_of;
+use crate::source::{Input, Location, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand};
+
+/// An input and what is to be made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Where frames come from.
+    pub input: Input,
+    /// The annotated video.
+    pub video: Option<PathBuf>,
+    /// The records.
+    pub results: Option<PathBuf>,
+}
+
+impl Job {
+    /// All files that are to be made.
+    pub fn outputs(&self) -> Vec<PathBuf> {
+        self.video.iter().chain(&self.results).cloned().collect()
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order of work.
+    pub jobs: Vec<Job>,
+    /// The output folder in which the ledger is kept; `None` where outputs are single files, or none.
+    pub folder: Option<PathBuf>,
+    /// Pictures in folders that were left out.
+    pub pictures: usize,
+}
+
+/// What the user named.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// `SOURCE…`
+    pub sources: &'a [String],
+    /// `-o`
+    pub video: Option<&'a Path>,
+    /// `--results`, unless it is standard output
+    pub results: Option<&'a Path>,
+    /// Decides the ending of result files in a folder.
+    pub format: Format,
+}
+
+impl Plan {
+    /// Finds the inputs and names the outputs. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoInput`] and [`Error::Read`] for sources that are not there; [`Error::Output`] where two
+    /// inputs would be written to one output, or an output is an input.
+    pub fn new(wanted: Wanted<'_>) -> Result<Self> {
+        let (mut inputs, pictures) = inputs(wanted)?;
+        let several = inputs.len() > 1 || wanted.sources.iter().any(|source| Path::new(source).is_dir());
+        if let (true, Some(live)) = (inputs.len() > 1, inputs.iter().find(|input| is_live(input))) {
+            return Err(Error::Setting {
+                origin: "command line".to_owned(),
+                key: "SOURCE".to_owned(),
+                value: live.name(),
+                allowed: "a live source runs alone: start one endort for each".to_owned(),
+            });
+        }
+        let video = wanted.video.map(|path| Target::new(path, several, &VIDEO_EXTENSIONS)).transpose()?;
+        let results = wanted.results.map(|path| Target::new(path, several, &Format::ENDINGS)).transpose()?;
+        let folder = [&video, &results].into_iter().flatten().find_map(Target::folder).map(Path::to_owned);
+        if folder.is_some() {
+            keep_apart(&mut inputs);
+        }
+        let jobs = inputs
+            .into_iter()
+            .map(|input| Job {
+                video: video.as_ref().map(|target| target.path(&input.relative, "mp4")),
+                results: results.as_ref().map(|target| target.path(&input.relative, wanted.format.ending())),
+                input,
+            })
+            .collect();
+        let plan = Self { jobs, folder, pictures };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Refuses outputs that would meet each other or an input.
+    fn check(&self) -> Result<()> {
+        let mut inputs = HashSet::new();
+        for job in &self.jobs {
+            if let Location::File(path) = &job.input.location {
+                inputs.extend(identity(path));
+            }
+        }
+        let mut makers = HashMap::new();
+        for job in &self.jobs {
+            for output in job.outputs() {
+                let refuse = |detail: String| Err(Error::Output { path: output.clone(), detail });
+                if identity(&output).is_some_and(|identity| inputs.contains(&identity)) {
+                    return refuse("is an input: choose another place for the output".to_owned());
+                }
+                if output.is_dir() {
+                    return refuse("is a folder, where a file is to be written".to_owned());
+                }
+                if let Some(other) = makers.insert(output.clone(), job.input.name()) {
+                    let name = job.input.name();
+                    return refuse(if other == name {
+                        "would be written twice: give -o and --results different names".to_owned()
+                    } else {
+                        format!("would be written for {other} and for {name}: rename one, or run them apart")
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the output folders and finds out whether they can be written to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`] for the first one that cannot.
+    pub fn prepare(&self) -> Result<()> {
+        let outputs: Vec<_> = self.jobs.iter().flat_map(Job::outputs).collect();
+        let folders: HashSet<_> =
+            outputs.iter().map(|path| folder_of(path)).chain(self.folder.as_deref()).collect();
+        for folder in folders {
+            // A single file's folder must be there: it may be a slip of the pen.
+            if self.folder.is_some() {
+                fs::create_dir_all(folder).map_err(Error::write(folder))?;
+            }
+            tempfile::tempfile_in(folder).map_err(Error::write(folder))?;
+        }
+        Ok(())
+    }
+}
+
+/// What tells two files apart, whatever they are called.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// The inputs behind the sources, each file once, and how many pictures in folders were left out.
+fn inputs(wanted: Wanted<'_>) -> Result<(Vec<Input>, usize)> {
+    let mut inputs = Vec::new();
+    let mut seen = HashSet::new();
+    let mut pictures = 0;
+    for source in wanted.sources {
+        let found = expand(source)?;
+        let named_itself = found.len() == 1 && !Path::new(source).is_dir();
+        let count = found.len();
+        let before = pictures;
+        for input in found {
+            if let Location::File(path) = &input.location {
+                if !named_itself && (is_picture(path) || is_output(path, source, wanted)) {
+                    pictures += usize::from(is_picture(path));
+                    continue;
+                }
+                if identity(path).is_some_and(|identity| !seen.insert(identity)) {
+                    continue;
+                }
+            }
+            inputs.push(input);
+        }
+        if pictures - before == count {
+            return Err(Error::NoInput {
+                source_name: source.clone(),
+                detail: format!(
+                    "holds {count} pictures but no recording (endort process-frame takes pictures)"
+                ),
+            });
+        }
+    }
+    if inputs.is_empty() {
+        return Err(Error::NoInput {
+            source_name: wanted.sources.join(" "),
+            detail: "no recording is left that is not an output of this command".to_owned(),
+        });
+    }
+    Ok((inputs, pictures))
+}
+
+fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    ending.is_some_and(|ending| PICTURE_EXTENSIONS.contains(&ending.as_str()))
+}
+
+/// Whether the file lies in an output folder inside the source's folder: made by an earlier run.
+fn is_output(path: &Path, source: &str, wanted: Wanted<'_>) -> bool {
+    let root = fs::canonicalize(source).ok();
+    let Ok(path) = fs::canonicalize(path) else { return false };
+    [wanted.video, wanted.results].into_iter().flatten().any(|output| {
+        fs::canonicalize(output).is_ok_and(|output| {
+            output.is_dir() && path.starts_with(&output) && root.as_ref().is_none_or(|root| *root != output)
+        })
+    })
+}
+
+fn is_live(input: &Input) -> bool {
+    match &input.location {
+        Location::Device(_) => true,
+        // What a web server has may be a recording.
+        Location::Address(address) => !address.to_ascii_lowercase().starts_with("http"),
+        Location::File(_) | Location::Stdin | Location::Synthetic(_) => false,
+    }
+}
+
+/// Where several sources' folders differ, each input's path is kept from the folder that they share.
+fn keep_apart(inputs: &mut [Input]) {
+    let roots: Vec<_> = inputs.iter().map(root).collect();
+    let mut distinct = roots.iter().flatten();
+    let Some(first) = distinct.next().cloned() else { return };
+    let shared = distinct.fold(first, |shared: PathBuf, root| {
+        let same = shared.components().zip(root.components()).take_while(|(a, b)| a == b);
+        same.map(|(part, _)| part).collect()
+    });
+    for (input, root) in inputs.iter_mut().zip(&roots) {
+        if let Some(below) = root.as_ref().and_then(|root| root.strip_prefix(&shared).ok()) {
+            input.relative = below.join(&input.relative);
+        }
+    }
+}
+
+/// The folder that a file's relative path starts from.
+fn root(input: &Input) -> Option<PathBuf> {
+    let Location::File(path) = &input.location else { return None };
+    let absolute = fs::canonicalize(folder_of(path)).ok()?;
+    absolute.ancestors().nth(input.relative.components().count().saturating_sub(1)).map(Path::to_owned)
+}
+
+/// Where one kind of output goes.
+#[derive(Debug)]
+enum Target {
+    Folder(PathBuf),
+    File(PathBuf),
+}
+
+impl Target {
+    fn new(path: &Path, several: bool, endings: &[&str]) -> Result<Self> {
+        let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+        let reads_as_file = ending.is_some_and(|ending| endings.contains(&ending.as_str()));
+        let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        if path.is_dir() || ends_in_slash {
+            Ok(Self::Folder(path.to_owned()))
+        } else if several && (reads_as_file || path.exists()) {
+            let detail = "names one file, and there are several inputs: name a folder";
+            Err(Error::Output { path: path.to_owned(), detail: detail.to_owned() })
+        } else if several || (path.extension().is_none() && !path.exists()) {
+            Ok(Self::Folder(path.to_owned()))
+        } else {
+            Ok(Self::File(path.to_owned()))
+        }
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(path) => Some(path),
+            Self::File(_) => None,
+        }
+    }
+
+    fn path(&self, relative: &Path, ending: &str) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Folder(folder) => folder.join(relative).with_extension(ending),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A network of one convolution that marks red pixels: small enough for tests, and it does find something.
+
+use std::path::PathBuf;
+
+use endort::format::onnx::proto::{
+    Dimension, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo,
+};
+use prost::Message;
+
+use crate::program::Sandbox;
+
+/// Side of the network's input and output.
+const SIDE: i64 = 64;
+/// `TensorProto.DataType.FLOAT`
+const FLOAT: i32 = 1;
+
+/// Writes the model into the sandbox.
+pub fn write(sandbox: &Sandbox) -> PathBuf {
+    let model = Model {
+        opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
+        graph: Some(Graph {
+            node: vec![Node {
+                input: vec!["image".into(), "weight".into(), "bias".into()],
+                output: vec!["mask".into()],
+                name: "red".into(),
+                op_type: "Conv".into(),
+                ..Node::default()
+            }],
+            initializer: vec![
+                tensor("weight", &[1, 3, 1, 1], &[4.0, -2.0, -2.0]),
+                tensor("bias", &[1], &[-4.0]),
+            ],
+            input: vec![value("image", &[1, 3, SIDE, SIDE])],
+            output: vec![value("mask", &[1, 1, SIDE, SIDE])],
+        }),
+    };
+    sandbox.write("red.onnx", model.encode_to_vec())
+}
+
+fn tensor(name: &str, dims: &[i64], values: &[f32]) -> Tensor {
+    Tensor {
+        name: name.into(),
+        dims: dims.to_vec(),
+        data_type: FLOAT,
+        float_data: values.to_vec(),
+        ..Tensor::default()
+    }
+}
+
+fn value(name: &str, extents: &[i64]) -> ValueInfo {
+    let dim = extents.iter().map(|&n| Dimension { dim_value: Some(n), dim_param: None }).collect();
+    let tensor_type = Some(TensorType { elem_type: FLOAT, shape: Some(Shape { dim }) });
+    ValueInfo { name: name.into(), r#type: Some(Type { tensor_type }) }
+}

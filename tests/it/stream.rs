@@ -1,0 +1,315 @@
+//! `endort stream`: outputs, batches, ledger, resuming after anything.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::media_clips::clip;
+use crate::program::{Finished, Sandbox};
+use crate::small_model;
+
+/// Clips of a batch: different codecs, lengths and containers.
+const CLIPS: [&str; 10] = [
+    "h264.mp4",
+    "h264_bframes.mkv",
+    "h264_audio.mp4",
+    "h264_ntsc.mov",
+    "mpeg4.avi",
+    "mjpeg.avi",
+    "vp9.webm",
+    "ffv1.mkv",
+    "odd.mp4",
+    "h264_bt709.mp4",
+];
+
+/// A sandbox with the model and clips, each in a folder of its own stem.
+fn recordings(names: &[&str]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    for name in names {
+        let (stem, ending) = name.rsplit_once('.').unwrap();
+        sandbox.write(&format!("exams/{stem}/exam.{ending}"), fs::read(clip(name)).unwrap());
+    }
+    sandbox
+}
+
+fn stream(sandbox: &Sandbox, args: &[&str]) -> Finished {
+    sandbox.endort([&["stream", "--model", "red.onnx", "--threads", "1"], args].concat()).finish()
+}
+
+/// Every result file under `folder`, its times removed, by relative path.
+fn results(folder: &Path) -> BTreeMap<String, Vec<Value>> {
+    let mut found = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap) {
+        let name = entry.path().strip_prefix(folder).unwrap().display().to_string();
+        assert!(!name.contains(".part"), "left behind: {name}");
+        if name.ends_with(".jsonl") && name != "endort-stream.jsonl" {
+            found.insert(name, timeless(&fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+    found
+}
+
+fn timeless(jsonl: &str) -> Vec<Value> {
+    jsonl
+        .lines()
+        .map(|line| {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            let fields = record.as_object_mut().unwrap();
+            for timing in ["stages_ms", "processing_time_ms", "violation"] {
+                fields.remove(timing).unwrap();
+            }
+            record
+        })
+        .collect()
+}
+
+fn summary(run: &Finished) -> Vec<(String, String)> {
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    let files = document["files"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    files.iter().map(|file| (text(&file["source"]), text(&file["state"]))).collect()
+}
+
+fn states(run: &Finished) -> Vec<String> {
+    summary(run).into_iter().map(|(_, state)| state).collect()
+}
+
+#[test]
+fn a_recording_becomes_records_and_a_line_of_summary() {
+    let sandbox = recordings(&["h264.mp4"]);
+    let run = stream(&sandbox, &["exams/h264/exam.mp4", "--results", "out.jsonl"]).code(0).stderr("");
+    assert!(run.stdout.contains("│ exam.mp4 ┆ done ┆     30 ┆"), "{}", run.stdout);
+    let records = timeless(&sandbox.read("out.jsonl"));
+    assert_eq!(records.len(), 30);
+    for (frame, record) in (0_u64..).zip(&records) {
+        assert_eq!(record["frame_id"], frame);
+        assert_eq!(record["source"], "exam.mp4");
+        assert_eq!(record["model"], "red");
+        assert_eq!((&record["width"], &record["height"]), (&160.into(), &120.into()));
+    }
+    let found = records.iter().filter(|record| record["detections"][0]["area_px"].as_u64() > Some(0));
+    assert!(found.count() > 20, "the test picture has red in it");
+    assert_eq!(sandbox.names("."), ["exams", "out.jsonl", "red.onnx"]);
+}
+
+#[test]
+fn records_go_to_standard_output_and_nothing_else_does() {
+    let sandbox = recordings(&["h264.mp4"]);
+    stream(&sandbox, &["exams/h264/exam.mp4", "--results", "out.jsonl", "-q"]).code(0);
+    let run = stream(&sandbox, &["exams/h264/exam.mp4", "--results", "-"]).code(0).stderr("");
+    assert_eq!(timeless(&run.stdout), timeless(&sandbox.read("out.jsonl")));
+}
+
+#[test]
+fn formats_follow_the_ending_or_the_flag() {
+    let sandbox = recordings(&["h264.mp4"]);
+    for args in [
+        &["--results", "a.csv"][..],
+        &["--results", "b.json"],
+        &["--results", "c.txt", "--format", "coco"],
+        &["--results", "folder", "--format", "csv"],
+    ] {
+        stream(&sandbox, &[&["exams/h264/exam.mp4"], args].concat()).code(0);
+    }
+    assert_eq!(sandbox.read("a.csv").lines().next().unwrap().split(',').count(), 23);
+    assert!(sandbox.read("folder/exam.csv").lines().count() > 30);
+    for name in ["b.json", "c.txt"] {
+        let document: Value = serde_json::from_str(&sandbox.read(name)).unwrap();
+        assert_eq!(document["images"].as_array().unwrap().len(), 30);
+        assert_eq!(document["images"][29]["file_name"], "exam.mp4#29");
+        assert_eq!(document["categories"].as_array().unwrap().len(), 1);
+        let annotations = document["annotations"].as_array().unwrap();
+        assert!(annotations.len() > 20 && annotations.iter().all(|a| a["category_id"] == 1));
+    }
+}
+
+#[test]
+fn a_batch_keeps_relative_paths_and_goes_on_past_a_broken_file() {
+    let sandbox = recordings(&CLIPS[..3]);
+    sandbox.write("exams/broken.mp4", "this is no video");
+    sandbox.write("exams/empty.mp4", "");
+    let run = stream(&sandbox, &["exams", "--results", "out", "--json"]).code(1);
+    assert_eq!(states(&run), ["failed", "failed", "done", "done", "done"]);
+    assert_eq!(run.stderr.lines().count(), 2, "one line for each: {}", run.stderr);
+    assert!(run.stderr.lines().all(|line| line.starts_with("endort: ")), "{}", run.stderr);
+    let made: Vec<_> = results(&sandbox.file("out")).into_keys().collect();
+    assert_eq!(made, ["h264/exam.jsonl", "h264_audio/exam.jsonl", "h264_bframes/exam.jsonl"]);
+}
+
+#[test]
+fn resuming_skips_what_is_finished_by_content_and_settings() {
+    let sandbox = recordings(&CLIPS[..3]);
+    let batch = ["exams", "--results", "out", "--json", "--resume"];
+    assert_eq!(states(&stream(&sandbox, &batch).code(0)), ["done"; 3]);
+    assert_eq!(states(&stream(&sandbox, &batch).code(0)), ["skipped"; 3]);
+    // Without --resume, all of it is done again.
+    assert_eq!(states(&stream(&sandbox, &batch[..4]).code(0)), ["done"; 3]);
+
+    // Touched, but the same content.
+    let path = sandbox.file("exams/h264/exam.mp4");
+    let content = fs::read(&path).unwrap();
+    fs::write(&path, &content).unwrap();
+    assert_eq!(states(&stream(&sandbox, &batch).code(0)), ["skipped"; 3]);
+    // Other content under the same name.
+    fs::copy(clip("h264_bt709.mp4"), &path).unwrap();
+    assert_eq!(states(&stream(&sandbox, &batch).code(0)), ["done", "skipped", "skipped"]);
+    // Another limit changes what the records say.
+    let other = [&batch[..], &["--max-latency-ms", "90"]].concat();
+    assert_eq!(states(&stream(&sandbox, &other).code(0)), ["done"; 3]);
+    // An output is gone, another was changed.
+    fs::remove_file(sandbox.file("out/h264/exam.jsonl")).unwrap();
+    sandbox.write("out/h264_audio/exam.jsonl", "shortened");
+    assert_eq!(states(&stream(&sandbox, &other).code(0)), ["done", "done", "skipped"]);
+}
+
+#[test]
+fn what_failed_is_tried_again_when_asked() {
+    let sandbox = recordings(&["h264.mp4"]);
+    sandbox.write("exams/h264/other.mp4", "no video yet");
+    let batch = ["exams", "--results", "out", "--json"];
+    assert_eq!(states(&stream(&sandbox, &batch).code(1)), ["done", "failed"]);
+    let resume = [&batch[..], &["--resume"]].concat();
+    let run = stream(&sandbox, &resume).code(1);
+    assert_eq!(states(&run), ["skipped", "failed"]);
+    assert!(run.stderr.contains("--retry-failed tries again"), "{}", run.stderr);
+    let retry = [&batch[..], &["--retry-failed"]].concat();
+    assert_eq!(states(&stream(&sandbox, &retry).code(1)), ["skipped", "failed"]);
+    // Other content is another file: no need to ask.
+    fs::copy(clip("h264.mp4"), sandbox.file("exams/h264/other.mp4")).unwrap();
+    assert_eq!(states(&stream(&sandbox, &resume).code(0)), ["skipped", "done"]);
+}
+
+#[test]
+fn a_batch_killed_at_any_moment_resumes_to_the_same_results() {
+    const KILLS: u64 = 20;
+    let sandbox = recordings(&CLIPS);
+    let started = std::time::Instant::now();
+    stream(&sandbox, &["exams", "--results", "whole"]).code(0);
+    let whole_run = started.elapsed();
+    let expected = results(&sandbox.file("whole"));
+    assert_eq!(expected.len(), CLIPS.len());
+
+    // One batch after the other is killed at moments spread over the time that a whole one takes, by the
+    // golden ratio's low-discrepancy sequence, until one is done; then the next begins in a new folder.
+    let mut folder = 0;
+    for kill in 1..=KILLS {
+        let out = format!("out{folder}");
+        let args =
+            ["stream", "exams", "--model", "red.onnx", "--threads", "1", "--results", &out, "--resume"];
+        let mut child = sandbox.endort(args).start();
+        let share = (kill as f64 * 0.618_033_988_75).fract();
+        std::thread::sleep(Duration::from_secs_f64(whole_run.as_secs_f64() * share));
+        child.kill().unwrap();
+        let finished = child.wait().unwrap().success();
+        // Nothing under a final name is half-written, at any moment.
+        for (name, records) in partial_results(&sandbox.file(&out)) {
+            assert_eq!(records, expected[&name], "{name} after kill {kill}");
+        }
+        if finished || kill % 4 == 0 {
+            let run = stream(&sandbox, &["exams", "--results", &out, "--resume", "--json"]).code(0);
+            assert_eq!(states(&run).len(), CLIPS.len());
+            assert_eq!(results(&sandbox.file(&out)), expected, "after kill {kill}");
+            folder += 1;
+        }
+    }
+}
+
+/// As [`results`], where files under temporary names may lie about.
+fn partial_results(folder: &Path) -> BTreeMap<String, Vec<Value>> {
+    let mut found = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok) {
+        let name = entry.path().strip_prefix(folder).unwrap().display().to_string();
+        if name.ends_with("exam.jsonl") {
+            found.insert(name, timeless(&fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+    found
+}
+
+#[test]
+fn inputs_that_would_meet_in_one_output_are_told_before_work_begins() {
+    let sandbox = recordings(&["h264.mp4"]);
+    fs::copy(clip("vp9.webm"), sandbox.file("exams/h264/exam.webm")).unwrap();
+    stream(&sandbox, &["exams", "--results", "out"]).code(1).stdout("").stderr(
+        "endort: out/h264/exam.jsonl: would be written for h264/exam.mp4 and for h264/exam.webm: \
+         rename one, or run them apart\n",
+    );
+    assert!(!sandbox.file("out").exists());
+}
+
+#[test]
+fn an_input_is_never_written_over() {
+    let sandbox = recordings(&["h264.mp4"]);
+    fs::hard_link(sandbox.file("exams/h264/exam.mp4"), sandbox.file("alias.csv")).unwrap();
+    let before = fs::read(sandbox.file("alias.csv")).unwrap();
+    stream(&sandbox, &["exams/h264/exam.mp4", "--results", "alias.csv"])
+        .code(1)
+        .stderr("endort: alias.csv: is an input: choose another place for the output\n");
+    assert_eq!(fs::read(sandbox.file("alias.csv")).unwrap(), before);
+}
+
+#[test]
+fn sources_of_several_folders_keep_their_paths_apart() {
+    let sandbox = recordings(&["h264.mp4", "h264_audio.mp4"]);
+    let args = ["exams/h264", "exams/h264_audio/exam.mp4", "exams/h264/exam.mp4", "--results", "out"];
+    stream(&sandbox, &args).code(0);
+    let made: Vec<_> = results(&sandbox.file("out")).into_keys().collect();
+    assert_eq!(made, ["h264/exam.jsonl", "h264_audio/exam.jsonl"]);
+}
+
+#[test]
+fn outputs_inside_the_input_folder_are_not_inputs_of_the_next_run() {
+    let sandbox = recordings(&["h264.mp4"]);
+    sandbox.write("exams/out/old.mp4", fs::read(clip("h264.mp4")).unwrap());
+    let run = stream(&sandbox, &["exams", "--results", "exams/out", "--json"]).code(0);
+    assert_eq!(summary(&run), [("h264/exam.mp4".to_owned(), "done".to_owned())]);
+}
+
+#[test]
+fn what_cannot_work_is_told_at_once() {
+    let sandbox = recordings(&["h264.mp4"]);
+    sandbox.write("stills/a.png", "");
+    let exam = "exams/h264/exam.mp4";
+    for (args, code, message) in [
+        (&["missing.mp4"][..], 1, "cannot read missing.mp4: "),
+        (&["stills"], 1, "stills: holds 1 pictures but no recording (endort process-frame takes pictures)"),
+        (&[exam, "--results", "no/such/folder/a.jsonl"], 1, "cannot write no/such/folder: "),
+        (
+            &["exams", "--results", "out.csv"],
+            1,
+            "out.csv: names one file, and there are several inputs: name a folder",
+        ),
+        (&[exam, "--results", "a.jsonl", "--resume"], 2, "--resume: needs a folder of outputs"),
+        (&[exam, "--results", "-", "--json"], 2, "--json: cannot go to standard output together with"),
+        (&[exam, "--results", "-", "--format", "csv"], 2, "--format: must be jsonl where"),
+        (
+            &["udp://127.0.0.1:1", exam],
+            2,
+            "command line: SOURCE = udp://127.0.0.1:1: a live source runs alone",
+        ),
+        (&[exam, "--model", "no-such-model"], 1, "model no-such-model: "),
+    ] {
+        let run =
+            sandbox.endort([&["stream", "--threads", "1"], args].concat()).finish().code(code).stdout("");
+        assert!(run.stderr.starts_with(&format!("endort: {message}")), "{}", run.stderr);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    }
+}
+
+#[test]
+fn without_a_model_every_frame_passes() {
+    let sandbox = recordings(&["h264.mp4"]);
+    for args in [&["--model", "none"][..], &["--no-ai"]] {
+        let all = [&["stream", "exams/h264/exam.mp4", "--results", "-"], args].concat();
+        let run = sandbox.endort(all).finish().code(0);
+        let records = timeless(&run.stdout);
+        assert_eq!(records.len(), 30);
+        assert!(
+            records.iter().all(|r| r["model"] == "none" && r["detections"].as_array().unwrap().is_empty())
+        );
+    }
+}
