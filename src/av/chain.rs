@@ -4,14 +4,14 @@
 //! their size or format. One frame goes in for each that comes out, with its time stamp.
 
 use std::collections::VecDeque;
-use std::ffi::{CStr, CString};
-use std::ptr;
+use std::ffi::CStr;
 use std::time::Duration;
 
 use ffmpeg_next::ffi;
 
-use super::error::{AvError, check};
+use super::error::AvError;
 use super::frame::AvFrame;
+use super::graph::Graph;
 
 /// Frames that a graph may hold back before the oldest time stamps are given up.
 const MAX_HELD: usize = 16;
@@ -99,7 +99,7 @@ pub(crate) struct Chain {
     base: (i32, i32),
     /// Set by the first interlaced frame, for good: progressive frames pass the filter unchanged.
     deinterlace: bool,
-    graph: Option<Graph>,
+    graph: Option<Shaped>,
     stamps: VecDeque<Stamp>,
     ready: VecDeque<(AvFrame, Stamp)>,
 }
@@ -131,7 +131,7 @@ impl Chain {
         }
         let graph = match self.graph.take() {
             Some(graph) => graph,
-            None => Graph::new(&frame, self.base, self.deinterlace, self.turn)?,
+            None => Shaped::new(&frame, self.base, self.deinterlace, self.turn)?,
         };
         frame.set_pts(stamp.pts);
         self.stamps.push_back(stamp);
@@ -139,14 +139,14 @@ impl Chain {
             self.stamps.pop_front();
         }
         let graph = self.graph.insert(graph);
-        graph.send(Some(&mut frame))?;
+        graph.graph.send(Some(&mut frame))?;
         self.drain()
     }
 
     /// Lets out what the graph still holds.
     pub(crate) fn finish(&mut self) -> Result<(), AvError> {
         if let Some(graph) = &mut self.graph {
-            graph.send(None)?;
+            graph.graph.send(None)?;
             self.drain()?;
         }
         self.graph = None;
@@ -156,7 +156,7 @@ impl Chain {
 
     fn drain(&mut self) -> Result<(), AvError> {
         let Some(graph) = &mut self.graph else { return Ok(()) };
-        while let Some((frame, pts)) = graph.receive()? {
+        while let Some((frame, pts)) = graph.graph.receive(self.base)? {
             // One frame comes out for each that went in, in order; the time stamp finds its entry again
             // should a filter ever swallow one.
             let passed = self.stamps.iter().position(|stamp| stamp.pts == pts).unwrap_or(0);
@@ -171,121 +171,31 @@ impl Chain {
 
 type Shape = ((usize, usize), Option<ffi::AVPixelFormat>);
 
-/// A configured filter graph with one end for frames in and one for frames out.
-struct Graph {
-    graph: *mut ffi::AVFilterGraph,
-    source: *mut ffi::AVFilterContext,
-    sink: *mut ffi::AVFilterContext,
-    base: (i32, i32),
+/// The configured filters and the shape of frames that they were made for.
+struct Shaped {
+    graph: Graph,
     shape: Shape,
 }
 
-// SAFETY: the graph is used by one thread at a time (`&mut self`).
-unsafe impl Send for Graph {}
-
-impl Graph {
+impl Shaped {
     fn new(frame: &AvFrame, base: (i32, i32), deinterlace: bool, turn: Turn) -> Result<Self, AvError> {
         let (width, height) = frame.size();
-        let format = frame.format().ok_or(AvError::INVALID_DATA)?;
-        // SAFETY: no preconditions.
-        let graph = unsafe { ffi::avfilter_graph_alloc() };
-        if graph.is_null() {
-            return Err(AvError::NO_MEMORY);
-        }
-        let shape = (frame.size(), frame.format());
-        let mut graph = Self { graph, source: ptr::null_mut(), sink: ptr::null_mut(), base, shape };
-        let input = CString::new(format!(
-            "video_size={width}x{height}:pix_fmt={}:time_base={}/{}:pixel_aspect=1/1",
-            format as i32, base.0, base.1
-        ))
-        .map_err(|_| AvError::INVALID_DATA)?;
-        graph.source = graph.add(c"buffer", c"in", &input)?;
-        let mut last = graph.source;
-        // bwdif is the better of FFmpeg's two deinterlacers; builds without it have yadif, which takes the
-        // same options. "send_frame" keeps one frame per frame, "interlaced" leaves progressive ones alone.
-        if deinterlace {
-            let options = c"mode=send_frame:parity=auto:deint=interlaced";
-            let filter = graph
-                .add(c"bwdif", c"deinterlace", options)
-                .or_else(|_| graph.add(c"yadif", c"deinterlace", options))?;
-            last = graph.link(last, filter)?;
-        }
-        for (name, options) in turn.filters() {
-            let filter = graph.add(name, name, options)?;
-            last = graph.link(last, filter)?;
-        }
-        graph.sink = graph.add(c"buffersink", c"out", c"")?;
-        graph.link(last, graph.sink)?;
-        // SAFETY: the graph is ours and complete.
-        check(unsafe { ffi::avfilter_graph_config(graph.graph, ptr::null_mut()) })?;
-        Ok(graph)
-    }
-
-    fn add(
-        &mut self,
-        filter: &CStr,
-        name: &CStr,
-        options: &CStr,
-    ) -> Result<*mut ffi::AVFilterContext, AvError> {
-        let mut context = ptr::null_mut();
-        // SAFETY: the names are NUL-terminated, and the graph is ours; it owns the new filter.
-        unsafe {
-            let filter = ffi::avfilter_get_by_name(filter.as_ptr());
-            if filter.is_null() {
-                return Err(AvError::FILTER_NOT_FOUND);
+        let format = frame.format().ok_or(AvError::INVALID_DATA)? as i32;
+        let (num, den) = base;
+        let input =
+            format!("video_size={width}x{height}:pix_fmt={format}:time_base={num}/{den}:pixel_aspect=1/1");
+        let build = |deinterlacer: &'static CStr| {
+            let mut filters = turn.filters();
+            if deinterlace {
+                // "send_frame" keeps one frame per frame, "interlaced" leaves progressive ones alone.
+                filters.insert(0, (deinterlacer, c"mode=send_frame:parity=auto:deint=interlaced"));
             }
-            check(ffi::avfilter_graph_create_filter(
-                &raw mut context,
-                filter,
-                name.as_ptr(),
-                options.as_ptr(),
-                ptr::null_mut(),
-                self.graph,
-            ))?;
-        }
-        Ok(context)
-    }
-
-    /// Joins `from` to `to`, and returns `to`.
-    fn link(
-        &mut self,
-        from: *mut ffi::AVFilterContext,
-        to: *mut ffi::AVFilterContext,
-    ) -> Result<*mut ffi::AVFilterContext, AvError> {
-        // SAFETY: both filters belong to our graph, and have one pad each on the sides that are joined.
-        check(unsafe { ffi::avfilter_link(from, 0, to, 0) }).map(|_| to)
-    }
-
-    fn send(&mut self, frame: Option<&mut AvFrame>) -> Result<(), AvError> {
-        let frame = frame.map_or(ptr::null_mut(), AvFrame::as_mut_ptr);
-        // SAFETY: the source belongs to our configured graph; it takes over the frame's references, and null
-        // marks the end.
-        check(unsafe { ffi::av_buffersrc_add_frame_flags(self.source, frame, 0) }).map(drop)
-    }
-
-    /// The next frame with its time stamp in the stream's ticks.
-    fn receive(&mut self) -> Result<Option<(AvFrame, i64)>, AvError> {
-        let mut frame = AvFrame::empty()?;
-        // SAFETY: the sink belongs to our configured graph, and the frame is empty.
-        match check(unsafe { ffi::av_buffersink_get_frame(self.sink, frame.as_mut_ptr()) }) {
-            Ok(_) => {}
-            Err(AvError::AGAIN | AvError::EOF) => return Ok(None),
-            Err(e) => return Err(e),
-        }
-        let (num, den) = self.base;
-        // SAFETY: the sink is configured; the rescaling is arithmetic.
-        let pts = unsafe {
-            let base = ffi::av_buffersink_get_time_base(self.sink);
-            ffi::av_rescale_q(frame.pts().unwrap_or(0), base, ffi::AVRational { num, den })
+            Graph::new((c"buffer", &input), &filters, c"buffersink")
         };
-        Ok(Some((frame, pts)))
-    }
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        // SAFETY: the graph is ours and owns its filters.
-        unsafe { ffi::avfilter_graph_free(&raw mut self.graph) };
+        // bwdif is the better of FFmpeg's two deinterlacers; builds without it have yadif, which takes the
+        // same options.
+        let graph = build(c"bwdif").or_else(|e| if deinterlace { build(c"yadif") } else { Err(e) })?;
+        Ok(Self { graph, shape: (frame.size(), frame.format()) })
     }
 }
 

@@ -23,6 +23,8 @@ impl AvError {
     pub(crate) const INVALID_DATA: Self = Self(ffi::AVERROR_INVALIDDATA);
     /// There is no such component in this build of FFmpeg.
     pub(crate) const DEMUXER_NOT_FOUND: Self = Self(ffi::AVERROR_DEMUXER_NOT_FOUND);
+    /// There is no such encoder in this build of FFmpeg.
+    pub(crate) const ENCODER_NOT_FOUND: Self = Self(ffi::AVERROR_ENCODER_NOT_FOUND);
     /// There is no such filter in this build of FFmpeg.
     pub(crate) const FILTER_NOT_FOUND: Self = Self(ffi::AVERROR_FILTER_NOT_FOUND);
     /// There is no decoder for this codec in this build of FFmpeg.

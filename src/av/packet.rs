@@ -35,6 +35,45 @@ impl Packet {
         unsafe { ffi::av_packet_unref(self.0) };
     }
 
+    /// Decoding time in its stream's ticks.
+    pub(crate) fn dts(&self) -> Option<i64> {
+        // SAFETY: the packet is ours and valid.
+        Some(unsafe { (*self.0).dts }).filter(|&dts| dts != ffi::AV_NOPTS_VALUE)
+    }
+
+    /// Presentation time in its stream's ticks.
+    pub(crate) fn pts(&self) -> Option<i64> {
+        // SAFETY: the packet is ours and valid.
+        Some(unsafe { (*self.0).pts }).filter(|&pts| pts != ffi::AV_NOPTS_VALUE)
+    }
+
+    /// Sets how long what it holds is shown.
+    pub(crate) fn set_duration(&mut self, ticks: i64) {
+        // SAFETY: the packet is ours and valid.
+        unsafe { (*self.0).duration = ticks };
+    }
+
+    /// Makes its times earlier by `ticks`.
+    pub(crate) fn shift(&mut self, ticks: i64) {
+        let (pts, dts) = (self.pts(), self.dts());
+        // SAFETY: the packet is ours and valid.
+        unsafe {
+            (*self.0).pts = pts.map_or(ffi::AV_NOPTS_VALUE, |pts| pts.saturating_sub(ticks));
+            (*self.0).dts = dts.map_or(ffi::AV_NOPTS_VALUE, |dts| dts.saturating_sub(ticks));
+        }
+    }
+
+    /// Addresses it to stream `index`, whose ticks are `to` instead of `from`.
+    pub(crate) fn address(&mut self, index: usize, from: (i32, i32), to: (i32, i32)) {
+        let base = |(num, den)| ffi::AVRational { num, den };
+        // SAFETY: the packet is ours and valid.
+        unsafe {
+            ffi::av_packet_rescale_ts(self.0, base(from), base(to));
+            (*self.0).stream_index = i32::try_from(index).unwrap_or(i32::MAX);
+            (*self.0).pos = -1;
+        }
+    }
+
     /// Index of its stream.
     pub(crate) fn stream(&self) -> usize {
         // SAFETY: the packet is ours and valid.

@@ -20,6 +20,17 @@ pub(crate) unsafe fn raw_enum<E>(field: *const E) -> c_int {
     unsafe { field.cast::<c_int>().read() }
 }
 
+/// Writes an integer into a field of a C enum's type; FFmpeg checks the value itself.
+///
+/// # Safety
+/// `field` points to a writable field of a C enum's type, which is as large as an `int`. Rust code does not
+/// read the field as an enum afterwards.
+pub(crate) unsafe fn set_raw_enum<E>(field: *mut E, value: c_int) {
+    const { assert!(size_of::<E>() == size_of::<c_int>()) };
+    // SAFETY: by the contract above.
+    unsafe { field.cast::<c_int>().write(value) };
+}
+
 /// A frame's pixel format as the bindings' enum; `None` for what they do not know.
 pub(crate) fn pixel_format(raw: c_int) -> Option<AVPixelFormat> {
     // SAFETY: the descriptor lookup takes any value that FFmpeg itself produced; a value outside its table

@@ -4,6 +4,8 @@ pub mod coco;
 pub mod csv;
 pub mod jsonl;
 pub mod output;
+pub mod picture;
+pub mod video;
 
 use crate::error::Result;
 use crate::frame::Frame;

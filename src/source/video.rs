@@ -1,6 +1,5 @@
 //! Frames from a container, stream or device through FFmpeg.
 
-use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -328,15 +327,4 @@ fn explain(error: AvError) -> String {
         Some(cause) => format!("{error} ({cause})"),
         None => error.to_string(),
     }
-}
-
-/// A file's path as FFmpeg takes it, safe from being read as an address.
-pub(super) fn file_url(path: &std::path::Path) -> Result<CString> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut url = b"file:".to_vec();
-    url.extend_from_slice(path.as_os_str().as_bytes());
-    CString::new(url).map_err(|_| Error::Media {
-        source_name: path.display().to_string(),
-        detail: "its name holds a NUL byte".to_owned(),
-    })
 }

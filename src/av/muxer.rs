@@ -1,0 +1,159 @@
+//! A container file that is being written.
+
+use std::ffi::{CStr, c_int};
+use std::ptr;
+
+use ffmpeg_next::ffi;
+
+use super::dict::Dict;
+use super::error::{AvError, check};
+use super::packet::Packet;
+
+/// A container file with its streams.
+pub(crate) struct Muxer {
+    context: *mut ffi::AVFormatContext,
+    /// Whether the header is written, so that the trailer may be.
+    started: bool,
+}
+
+// SAFETY: the context is used by one thread at a time (`&mut self`).
+unsafe impl Send for Muxer {}
+
+impl Muxer {
+    /// Creates the file at `url` (`file:…`) as a container of the named format.
+    pub(crate) fn create(url: &CStr, format: &CStr) -> Result<Self, AvError> {
+        super::init();
+        let mut context = ptr::null_mut();
+        // SAFETY: the strings are NUL-terminated; on failure nothing is allocated.
+        check(unsafe {
+            ffi::avformat_alloc_output_context2(&raw mut context, ptr::null(), format.as_ptr(), url.as_ptr())
+        })?;
+        let muxer = Self { context, started: false };
+        // SAFETY: the context is ours; the file is closed in `close`.
+        check(unsafe {
+            ffi::avio_open(&raw mut (*context).pb, url.as_ptr(), ffi::AVIO_FLAG_WRITE as c_int)
+        })?;
+        Ok(muxer)
+    }
+
+    /// Whether codec headers belong into the container's own.
+    pub(crate) fn wants_global_header(&self) -> bool {
+        // SAFETY: the context has an output format.
+        unsafe { (*(*self.context).oformat).flags & ffi::AVFMT_GLOBALHEADER as c_int != 0 }
+    }
+
+    /// Whether the container takes streams of this codec by common practice.
+    pub(crate) fn takes(&self, codec: ffi::AVCodecID) -> bool {
+        // SAFETY: the context has an output format.
+        unsafe {
+            ffi::avformat_query_codec((*self.context).oformat, codec, ffi::FF_COMPLIANCE_NORMAL as c_int) == 1
+        }
+    }
+
+    /// Adds a stream as `encoder` makes it, with this time base as a wish; returns its index.
+    ///
+    /// # Safety
+    /// `encoder` is an open encoder's context.
+    pub(crate) unsafe fn add_encoded(
+        &mut self,
+        encoder: *const ffi::AVCodecContext,
+        base: (i32, i32),
+    ) -> Result<usize, AvError> {
+        let (stream, index) = self.add_stream(base)?;
+        // SAFETY: the stream is valid, and the encoder is by contract.
+        unsafe {
+            check(ffi::avcodec_parameters_from_context((*stream).codecpar, encoder))?;
+            (*stream).sample_aspect_ratio = (*encoder).sample_aspect_ratio;
+            (*stream).avg_frame_rate = (*encoder).framerate;
+        }
+        Ok(index)
+    }
+
+    /// Adds a stream that is copied; returns its index.
+    ///
+    /// # Safety
+    /// `parameters` are those of a stream of an open input.
+    pub(crate) unsafe fn add_copied(
+        &mut self,
+        parameters: *const ffi::AVCodecParameters,
+        base: (i32, i32),
+    ) -> Result<usize, AvError> {
+        let (stream, index) = self.add_stream(base)?;
+        // SAFETY: the stream is valid, and the parameters are by contract.
+        unsafe {
+            check(ffi::avcodec_parameters_copy((*stream).codecpar, parameters))?;
+            // The tag belongs to the other container; the muxer finds its own.
+            (*(*stream).codecpar).codec_tag = 0;
+        }
+        Ok(index)
+    }
+
+    fn add_stream(&mut self, base: (i32, i32)) -> Result<(*mut ffi::AVStream, usize), AvError> {
+        // SAFETY: the context is ours; the new stream belongs to it.
+        unsafe {
+            let stream = ffi::avformat_new_stream(self.context, ptr::null());
+            if stream.is_null() {
+                return Err(AvError::NO_MEMORY);
+            }
+            (*stream).time_base = ffi::AVRational { num: base.0, den: base.1 };
+            Ok((stream, (*stream).index as usize))
+        }
+    }
+
+    /// Writes the header; afterwards [`time_base`](Self::time_base) is what the container uses.
+    pub(crate) fn start(&mut self, mut options: Dict) -> Result<(), AvError> {
+        // SAFETY: the context is ours and has its streams.
+        check(unsafe { ffi::avformat_write_header(self.context, options.as_mut_ptr()) })?;
+        self.started = true;
+        Ok(())
+    }
+
+    /// Seconds per tick of stream `index`.
+    pub(crate) fn time_base(&self, index: usize) -> (i32, i32) {
+        // SAFETY: the pointer is read only for indices below the number of streams.
+        unsafe {
+            if index >= (*self.context).nb_streams as usize {
+                return (1, 1000);
+            }
+            let base = (**(*self.context).streams.add(index)).time_base;
+            (base.num, base.den)
+        }
+    }
+
+    /// Writes a packet (addressed to its stream, in that stream's ticks) in the order of decoding.
+    pub(crate) fn write(&mut self, packet: &mut Packet) -> Result<(), AvError> {
+        // SAFETY: the header is written by `start`; the packet's data are taken over, leaving it empty.
+        check(unsafe { ffi::av_interleaved_write_frame(self.context, packet.as_mut_ptr()) })?;
+        self.check_file()
+    }
+
+    /// Writes what is left and the trailer, and closes the file.
+    pub(crate) fn finish(mut self) -> Result<(), AvError> {
+        if self.started {
+            // SAFETY: the header is written.
+            check(unsafe { ffi::av_write_trailer(self.context) })?;
+            self.check_file()?;
+        }
+        self.close()
+    }
+
+    /// An error that the file met while FFmpeg was buffering.
+    fn check_file(&self) -> Result<(), AvError> {
+        // SAFETY: the file is open while `self` is.
+        check(unsafe { (*self.context).pb.as_ref() }.map_or(0, |file| file.error)).map(drop)
+    }
+
+    fn close(&mut self) -> Result<(), AvError> {
+        // SAFETY: closes the file, which may be closed (null) already.
+        check(unsafe { ffi::avio_closep(&raw mut (*self.context).pb) }).map(drop)
+    }
+}
+
+impl Drop for Muxer {
+    fn drop(&mut self) {
+        // The file is not wanted any more, or is closed: its error does not matter.
+        let _ = self.close();
+        // SAFETY: the context is ours.
+        unsafe { ffi::avformat_free_context(self.context) };
+    }
+}

@@ -1,0 +1,422 @@
+//! Annotated video: the source's frames with their marks, its time stamps, its length and its sound.
+
+use std::collections::VecDeque;
+use std::ffi::CStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ffmpeg_next::ffi::{AVColorRange, AVColorSpace};
+
+use super::Sink;
+use super::output::part_path;
+use crate::av::audio::{Audio, MICROSECONDS};
+use crate::av::chain::Turn;
+use crate::av::convert::Converter;
+use crate::av::dict::Dict;
+use crate::av::encoder::{Encoder, EncoderSettings};
+use crate::av::error::AvError;
+use crate::av::frame::AvFrame;
+use crate::av::input::{ColorTags, Input, Medium, Target};
+use crate::av::muxer::Muxer;
+use crate::av::packet::Packet;
+use crate::av::watch::Watch;
+use crate::av::{file_url, rescale};
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::frame::{Color, Frame, Matrix, Picture, PixelFormat, Range};
+use crate::source::SourceInfo;
+
+/// Endings that can be written, and FFmpeg's names of their containers. All take H.264; MP4 and MOV keep every
+/// time stamp exactly, Matroska to the millisecond, MPEG-TS to 1/90000 s.
+const CONTAINERS: [(&str, &CStr); 5] =
+    [("mp4", c"mp4"), ("m4v", c"mp4"), ("mov", c"mov"), ("mkv", c"matroska"), ("ts", c"mpegts")];
+
+/// A video that ends this close to its source's end is taken to be whole, for its sound.
+const END_TOLERANCE: Duration = Duration::from_secs(1);
+
+/// How annotated video is coded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VideoOptions {
+    /// x264's preset: `ultrafast` to `veryslow`.
+    pub preset: String,
+    /// x264's constant quality: 0 (lossless) to 51; about 18 cannot be told from the source.
+    pub crf: u8,
+    /// Encoder threads; 0 for one per core.
+    pub threads: usize,
+    /// Whether the source's sound is kept.
+    pub audio: bool,
+}
+
+impl Default for VideoOptions {
+    fn default() -> Self {
+        Self { preset: "veryfast".to_owned(), crf: 20, threads: 0, audio: true }
+    }
+}
+
+/// Writes H.264 in MP4 that browsers play (or the container of the output's ending).
+///
+/// The file is written as `NAME.part` and gets its name when [`finish`](Sink::finish) succeeds; dropped
+/// before, it is removed. Each frame keeps its time stamp. Clocks that start anywhere (MPEG-TS, cameras)
+/// start at zero. H.264 at 4:2:0 has even sizes only: an odd picture gets one more column or row, which
+/// repeats the last. Frames that change their size on the way are scaled to that of the first.
+pub struct VideoSink {
+    target: PathBuf,
+    info: SourceInfo,
+    origin: Option<PathBuf>,
+    options: VideoOptions,
+    format: &'static CStr,
+    notes: Vec<String>,
+    state: State,
+}
+
+enum State {
+    /// The file is there, and waits for the first frame.
+    Fresh(Box<Muxer>),
+    /// Frames are being written.
+    Writing(Box<Writing>),
+    /// The file has its final name.
+    Finished,
+    /// Something could not be written.
+    Failed,
+}
+
+impl VideoSink {
+    /// Creates the file. `origin` is the recording that the frames come from, for its sound and colour tags.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Output`] for an ending that is not known, [`Error::Write`] if the file cannot be created.
+    pub fn create(
+        target: impl Into<PathBuf>,
+        info: &SourceInfo,
+        origin: Option<&Path>,
+        options: VideoOptions,
+    ) -> Result<Self> {
+        let target = target.into();
+        let format = container(&target)?;
+        let part = part_path(&target);
+        // First by the standard library, whose errors say which folder is missing or not writable.
+        File::create(&part).map_err(Error::write(&target))?;
+        let url = file_url(&part)?;
+        let muxer = Muxer::create(&url, format).map_err(|e| Error::write(&target)(e.to_io()))?;
+        let (info, origin) = (info.clone(), origin.map(Path::to_owned));
+        let state = State::Fresh(Box::new(muxer));
+        Ok(Self { target, info, origin, options, format, notes: Vec::new(), state })
+    }
+
+    /// What differs from what was asked or from the source, one sentence each; complete after the first
+    /// frame.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn write_error(&self, error: AvError) -> Error {
+        Error::write(&self.target)(error.to_io())
+    }
+}
+
+impl Sink for VideoSink {
+    fn wants_overlay(&self) -> bool {
+        true
+    }
+
+    fn picture(&mut self, frame: &Frame) -> Result<()> {
+        let mut writing = match std::mem::replace(&mut self.state, State::Failed) {
+            State::Writing(writing) => writing,
+            State::Fresh(muxer) => Box::new(self.start(*muxer, frame)?),
+            State::Finished | State::Failed => return Err(self.write_error(AvError::INVALID_DATA)),
+        };
+        writing.frame(frame).map_err(|e| self.write_error(e))?;
+        self.state = State::Writing(writing);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::Writing(writing) => {
+                let whole = writing.covers(&self.info);
+                writing.finish(whole).map_err(|e| self.write_error(e))?;
+            }
+            State::Fresh(_) => {
+                let detail = "there was no frame to write".to_owned();
+                return Err(Error::Output { path: self.target.clone(), detail });
+            }
+            State::Finished => {
+                self.state = State::Finished;
+                return Ok(());
+            }
+            State::Failed => return Err(self.write_error(AvError::INVALID_DATA)),
+        }
+        let part = part_path(&self.target);
+        File::open(&part)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::rename(&part, &self.target))
+            .map_err(Error::write(&self.target))?;
+        self.state = State::Finished;
+        Ok(())
+    }
+}
+
+impl Drop for VideoSink {
+    fn drop(&mut self) {
+        if !matches!(self.state, State::Finished) {
+            // Nothing more can be done about a file that will not go.
+            std::fs::remove_file(part_path(&self.target)).ok();
+        }
+    }
+}
+
+fn container(target: &Path) -> Result<&'static CStr> {
+    let ending =
+        target.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+    CONTAINERS.iter().find(|(known, _)| *known == ending).map(|(_, format)| *format).ok_or_else(|| {
+        let known = CONTAINERS.map(|(known, _)| known).join(", .");
+        let detail = format!("annotated video is written to a name that ends in one of .{known}");
+        Error::Output { path: target.to_owned(), detail }
+    })
+}
+
+/// What the recording says beyond its frames.
+struct Origin {
+    color: ColorTags,
+    pixel_aspect: (i32, i32),
+    /// Microseconds of its clock at which its time starts.
+    zero_us: i64,
+}
+
+impl VideoSink {
+    fn start(&mut self, mut muxer: Muxer, frame: &Frame) -> Result<Writing> {
+        let picture = &frame.picture;
+        let base = frame.pts.base;
+        let first_us = rescale(frame.pts.ticks, base, MICROSECONDS);
+        let origin = self.origin(first_us);
+        // A frame before the start of time would be cut off by players.
+        let shift_us = origin.zero_us.min(first_us);
+        let even = |n: usize| n.next_multiple_of(2);
+        let color = tags(picture, origin.color);
+        let encoder = Encoder::open(&EncoderSettings {
+            size: (even(picture.width()), even(picture.height())),
+            base,
+            rate: self.info.fps,
+            pixel_aspect: origin.pixel_aspect,
+            color,
+            preset: self.options.preset.clone(),
+            crf: self.options.crf,
+            threads: self.options.threads,
+            global_header: muxer.wants_global_header(),
+        })
+        .map_err(|e| Error::Output {
+            path: self.target.clone(),
+            detail: format!("no encoder for annotated video: {e}"),
+        })?;
+        if !encoder.is_h264() {
+            self.notes.push(format!("written with {}: this FFmpeg has no H.264 encoder", encoder.name()));
+        }
+        // SAFETY: the encoder is open.
+        let stream = unsafe { muxer.add_encoded(encoder.as_ptr(), base) }.map_err(|e| self.write_error(e))?;
+        let audio = self.audio(&mut muxer, shift_us);
+        let mut options = Dict::new();
+        if matches!(self.format.to_bytes(), b"mp4" | b"mov") {
+            options.set("movflags", "+faststart");
+            // A first frame after time zero is stored in the movie's own ticks: by default milliseconds.
+            options.set("movie_timescale", &movie_timescale(base).to_string());
+        }
+        muxer.start(options).map_err(|e| self.write_error(e))?;
+        Ok(Writing {
+            muxer,
+            encoder,
+            audio,
+            converter: Converter::new(),
+            packet: Packet::new().map_err(|e| self.write_error(e))?,
+            stream,
+            base,
+            shift: rescale(shift_us, MICROSECONDS, base),
+            size: (picture.width(), picture.height()),
+            fallback: self.info.fps.map_or(1, |fps| ticks_per_frame(base, fps)),
+            last: None,
+            durations: VecDeque::new(),
+            frames: 0,
+        })
+    }
+
+    fn origin(&self, first_us: i64) -> Origin {
+        const UNSPECIFIED: i32 = AVColorSpace::AVCOL_SPC_UNSPECIFIED as i32;
+        let color = ColorTags { space: UNSPECIFIED, primaries: UNSPECIFIED, transfer: UNSPECIFIED, range: 0 };
+        let Some(input) = self.open_origin(Medium::Video) else {
+            return Origin { color, pixel_aspect: (0, 1), zero_us: first_us };
+        };
+        let turn = input.display_matrix().map_or(Turn::None, |matrix| Turn::from_matrix(&matrix));
+        let (num, den) = input.pixel_aspect().unwrap_or((0, 1));
+        Origin {
+            color: input.color_tags(),
+            pixel_aspect: if turn.swaps_sides() && num > 0 { (den, num) } else { (num, den) },
+            zero_us: input.arbitrary_origin_us().unwrap_or(0),
+        }
+    }
+
+    fn open_origin(&self, medium: Medium) -> Option<Input> {
+        let url = file_url(self.origin.as_deref()?).ok()?;
+        let watch = Watch::new(Cancel::new(), None);
+        Input::open(Target::Url(url), Dict::new(), medium, watch).ok().flatten()
+    }
+
+    fn audio(&mut self, muxer: &mut Muxer, shift_us: i64) -> Option<Audio> {
+        let input = self.options.audio.then(|| self.open_origin(Medium::Audio)).flatten()?;
+        let codec = input.codec_name();
+        match Audio::add(input, muxer, shift_us) {
+            Ok(audio) => {
+                if let Some(codec) = audio.replaced() {
+                    let ending = self.target.extension().unwrap_or_default().to_string_lossy().into_owned();
+                    self.notes.push(format!("sound coded again as AAC: .{ending} does not take {codec}"));
+                }
+                Some(audio)
+            }
+            Err(e) => {
+                self.notes.push(format!("sound left out: {codec} cannot be read ({e})"));
+                None
+            }
+        }
+    }
+}
+
+/// A file with its header written.
+struct Writing {
+    muxer: Muxer,
+    encoder: Encoder,
+    audio: Option<Audio>,
+    converter: Converter,
+    packet: Packet,
+    stream: usize,
+    base: (i32, i32),
+    /// Ticks of the source at which the output's time starts.
+    shift: i64,
+    /// The picture's true size, without padding.
+    size: (usize, usize),
+    /// Ticks per frame, should there be only one.
+    fallback: i64,
+    /// The last frame's time in the output, and its own duration.
+    last: Option<(i64, Option<i64>)>,
+    /// Time and duration of the frames that the encoder still holds, except the last one's.
+    durations: VecDeque<(i64, i64)>,
+    frames: u64,
+}
+
+impl Writing {
+    fn frame(&mut self, frame: &Frame) -> Result<(), AvError> {
+        let ticks = rescale(frame.pts.ticks, frame.pts.base, self.base).saturating_sub(self.shift);
+        let pts = match self.last {
+            // Containers need rising times; a source that repeats one is broken.
+            Some((last, _)) => {
+                let pts = ticks.max(last + 1);
+                self.durations.push_back((last, pts - last));
+                pts
+            }
+            None => ticks,
+        };
+        let duration = frame.duration.map(|ticks| rescale(ticks, frame.pts.base, self.base));
+        self.last = Some((pts, duration.filter(|&ticks| ticks > 0)));
+        self.frames += 1;
+        let mut picture = self.encodable(&frame.picture)?;
+        picture.set_pts(pts);
+        self.encoder.send(Some(&picture))?;
+        self.forward()
+    }
+
+    /// The picture as 4:2:0 with even sides.
+    fn encodable(&mut self, picture: &Picture) -> Result<AvFrame, AvError> {
+        let (width, height) = (self.size.0.next_multiple_of(2), self.size.1.next_multiple_of(2));
+        let same_size = (picture.width(), picture.height()) == self.size;
+        if picture.format() == PixelFormat::Yuv420 && same_size {
+            return AvFrame::copy_of(picture, width, height);
+        }
+        let color = yuv_color(picture);
+        let converted = self.converter.frame(picture, PixelFormat::Yuv420, self.size, color)?;
+        if self.size == (width, height) {
+            return Ok(converted);
+        }
+        AvFrame::copy_of(&converted.into_picture(color).ok_or(AvError::INVALID_DATA)?, width, height)
+    }
+
+    /// Writes what the encoder has ready, and the sound up to there.
+    fn forward(&mut self) -> Result<(), AvError> {
+        while self.encoder.receive(&mut self.packet)? {
+            let pts = self.packet.pts().unwrap_or(0);
+            let known = self.durations.iter().position(|&(time, _)| time == pts);
+            let duration = match known.and_then(|index| self.durations.remove(index)) {
+                Some((_, duration)) => duration,
+                None => self.last_duration(),
+            };
+            self.packet.set_duration(duration);
+            if let Some(audio) = &mut self.audio {
+                let until = self.packet.dts().map(|dts| rescale(dts, self.base, MICROSECONDS));
+                audio.write(&mut self.muxer, Some(until.unwrap_or(0)))?;
+            }
+            self.packet.address(self.stream, self.base, self.muxer.time_base(self.stream));
+            self.muxer.write(&mut self.packet)?;
+        }
+        Ok(())
+    }
+
+    /// How long the last frame is shown: as the source says, else like the average of its kind.
+    fn last_duration(&self) -> i64 {
+        self.last.and_then(|(_, duration)| duration).unwrap_or(self.fallback).max(1)
+    }
+
+    /// Whether the video reaches the end of its source, as far as that is known.
+    fn covers(&self, info: &SourceInfo) -> bool {
+        let Some(length) = info.duration else { return true };
+        let (end, _) = self.last.unwrap_or((0, None));
+        let end_us = rescale(end + self.last_duration(), self.base, MICROSECONDS);
+        info.frames.is_some_and(|frames| self.frames >= frames)
+            || i128::from(end_us) + END_TOLERANCE.as_micros() as i128 >= length.as_micros() as i128
+    }
+
+    fn finish(mut self: Box<Self>, whole: bool) -> Result<(), AvError> {
+        self.encoder.send(None)?;
+        self.forward()?;
+        if let Some(mut audio) = self.audio.take() {
+            if whole {
+                audio.write(&mut self.muxer, None)?;
+            } else {
+                let (end, _) = self.last.unwrap_or((0, None));
+                audio.write(&mut self.muxer, Some(rescale(end, self.base, MICROSECONDS)))?;
+                audio.cut(&mut self.muxer)?;
+            }
+        }
+        self.muxer.finish()
+    }
+}
+
+/// Ticks per second in which multiples of `base` are exact, at least a thousand.
+fn movie_timescale((_, den): (i32, i32)) -> i32 {
+    if den >= 1000 { den } else { den * (1000 / den + 1) }
+}
+
+fn ticks_per_frame((num, den): (i32, i32), fps: f64) -> i64 {
+    (f64::from(den) / f64::from(num) / fps).round().max(1.0) as i64
+}
+
+/// Colour of the coded video: a YCbCr picture's own, and limited range for what is converted from grey or
+/// RGB, which every player shows rightly.
+fn yuv_color(picture: &Picture) -> Color {
+    match picture.format() {
+        PixelFormat::Gray8 | PixelFormat::Rgb24 => Color { range: Range::Limited, ..picture.color() },
+        _ => picture.color(),
+    }
+}
+
+/// The source's tags where its samples are kept, and those of the conversion where they are not.
+fn tags(picture: &Picture, origin: ColorTags) -> ColorTags {
+    const LIMITED: i32 = AVColorRange::AVCOL_RANGE_MPEG as i32;
+    const FULL: i32 = AVColorRange::AVCOL_RANGE_JPEG as i32;
+    let color = yuv_color(picture);
+    if matches!(picture.format(), PixelFormat::Gray8 | PixelFormat::Rgb24) {
+        let space = match color.matrix {
+            Matrix::Bt601 => AVColorSpace::AVCOL_SPC_SMPTE170M,
+            Matrix::Bt709 => AVColorSpace::AVCOL_SPC_BT709,
+        };
+        return ColorTags { space: space as i32, range: LIMITED, ..origin };
+    }
+    ColorTags { range: if color.range == Range::Full { FULL } else { origin.range }, ..origin }
+}
