@@ -8,6 +8,7 @@ mod field_of_view;
 mod generated;
 mod media_clips;
 mod media_decode;
+mod media_video;
 mod program;
 mod settings;
 mod small_model;

@@ -15,7 +15,7 @@ pub struct Clip {
 const TEST: &str = "-f lavfi -i testsrc2=size=";
 
 /// Every clip has few frames and is small; the set covers codecs, containers, layouts and time bases.
-pub const CLIPS: [Clip; 30] = [
+pub const CLIPS: [Clip; 31] = [
     Clip { file: "h264.mp4", args: "{t}160x120:rate=30:duration=1 -c:v libx264 -pix_fmt yuv420p" },
     Clip {
         file: "h264_bframes.mkv",
@@ -24,6 +24,10 @@ pub const CLIPS: [Clip; 30] = [
     Clip {
         file: "h264_audio.mp4",
         args: "{t}160x120:rate=30:duration=1.2 {a}1.2 -c:v libx264 -pix_fmt yuv420p -c:a aac",
+    },
+    Clip {
+        file: "h264_audio_long.mp4",
+        args: "{t}160x120:rate=30:duration=3 {a}3 -c:v libx264 -pix_fmt yuv420p -c:a aac",
     },
     Clip {
         file: "h264.ts",
@@ -161,6 +165,34 @@ pub fn probe_frames(path: &Path) -> Vec<Option<i64>> {
     let out = probe(path, &["-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp"]);
     let values = out.lines().map(|line| line.trim_end_matches(',')).filter(|value| !value.is_empty());
     values.map(|value| value.parse().ok()).collect()
+}
+
+/// What `ffprobe` says about a whole file.
+pub struct Probed {
+    /// Presentation times of the first video's frames in seconds, where they have one.
+    pub times: Vec<Option<f64>>,
+    /// Number of streams with sound.
+    pub sounds: usize,
+    /// Length in seconds.
+    pub length: f64,
+    /// Where the file's clock starts, in seconds.
+    pub start: f64,
+}
+
+/// Runs `ffprobe` once for all that the tests want to know of a file's time.
+pub fn probe_file(path: &Path) -> Probed {
+    let entries = "frame=media_type,best_effort_timestamp_time:stream=codec_type:format=duration,start_time";
+    let out = probe(path, &["-of", "json", "-show_entries", entries]);
+    let all: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let number = |value: &serde_json::Value| value.as_str().and_then(|text| text.parse::<f64>().ok());
+    let frames = all["frames"].as_array().unwrap().iter().filter(|frame| frame["media_type"] == "video");
+    let streams = all["streams"].as_array().unwrap();
+    Probed {
+        times: frames.map(|frame| number(&frame["best_effort_timestamp_time"])).collect(),
+        sounds: streams.iter().filter(|stream| stream["codec_type"] == "audio").count(),
+        length: number(&all["format"]["duration"]).unwrap(),
+        start: number(&all["format"]["start_time"]).unwrap(),
+    }
 }
 
 /// Runs `ffprobe` and returns its values as comma-separated lines.

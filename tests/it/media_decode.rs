@@ -61,7 +61,7 @@ fn layouts_stay_as_decoded() {
 }
 
 /// Mean and greatest difference between two sequences of samples.
-fn difference(a: &[u8], b: &[u8]) -> (f64, u8) {
+pub fn difference(a: &[u8], b: &[u8]) -> (f64, u8) {
     assert_eq!(a.len(), b.len());
     let differences = a.iter().zip(b).map(|(a, b)| a.abs_diff(*b));
     let sum: u64 = differences.clone().map(u64::from).sum();
