@@ -53,7 +53,7 @@ pub struct RunOptions {
     pub warmup_frames: u64,
     /// End after this many frames.
     pub max_frames: Option<u64>,
-    /// End after this much source time (at camera pace) or wall time (at full pace).
+    /// End after this much source time (at camera pace) or wall time (at full pace), warm-up not counted.
     pub max_duration: Option<Duration>,
     /// How findings are drawn.
     pub overlay: OverlayOptions,

@@ -167,7 +167,9 @@ struct Pacer {
     max_duration: Option<Duration>,
     /// Time stamp and due time of the frame before.
     last: Option<(f64, Moment)>,
-    first_due: Moment,
+    /// Warm-up frames still to come: the limit counts from the first frame after them.
+    warming_up: u64,
+    measured_since: Option<Moment>,
 }
 
 impl Pacer {
@@ -178,7 +180,8 @@ impl Pacer {
             fallback_step,
             max_duration: options.max_duration,
             last: None,
-            first_due: Moment::default(),
+            warming_up: options.warmup_frames,
+            measured_since: None,
         }
     }
 
@@ -191,11 +194,13 @@ impl Pacer {
             }
             _ => now,
         };
-        if self.last.is_none() {
-            self.first_due = due;
-        }
         self.last = Some((pts_ms, due));
-        let over = self.max_duration.is_some_and(|limit| due.since(self.first_due) >= limit);
+        if self.warming_up > 0 {
+            self.warming_up -= 1;
+            return Some(due);
+        }
+        let since = *self.measured_since.get_or_insert(due);
+        let over = self.max_duration.is_some_and(|limit| due.since(since) >= limit);
         (!over).then_some(due)
     }
 }

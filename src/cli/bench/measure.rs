@@ -131,7 +131,7 @@ fn one_stream(
         max_latency: Duration::from_secs_f64(settings.max_latency_ms.value / 1e3),
         target_fps: settings.target_fps.value,
         warmup_frames: setup.warmup_frames,
-        max_duration: limit(setup, &info, pace),
+        max_duration: seconds(setup, &info).map(Duration::from_secs_f64),
         ..RunOptions::default()
     };
     let mut display = Display { bar, warmup_frames: setup.warmup_frames, processing_ms: Vec::new() };
@@ -176,15 +176,6 @@ fn prepare(setup: &Setup, choice: &Choice) -> Result<Prepared> {
 fn seconds(setup: &Setup, info: &SourceInfo) -> Option<f64> {
     let endless = info.live || info.frames.is_none();
     setup.duration.map(|duration| duration.as_secs_f64()).or(endless.then_some(ENDLESS_SECONDS))
-}
-
-/// The same with the warm-up before it: warm-up frames are frames, whatever time they take at full pace.
-fn limit(setup: &Setup, info: &SourceInfo, pace: Pace) -> Option<Duration> {
-    let warmup = match pace {
-        Pace::Source => setup.warmup_frames as f64 / info.fps.unwrap_or(setup.settings.target_fps.value),
-        Pace::Max => 0.0,
-    };
-    seconds(setup, info).map(|seconds| Duration::from_secs_f64(seconds + warmup))
 }
 
 fn expected_frames(setup: &Setup, info: &SourceInfo) -> u64 {
