@@ -1,0 +1,97 @@
+//! Steps of the compiled network, and how candle executes them.
+
+pub mod conv;
+pub mod depthwise;
+pub mod pack;
+pub mod pointwise;
+pub mod reference;
+pub mod reshape;
+pub mod window;
+
+use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
+
+/// One step: fills `out` from up to two inputs (empty where there are fewer).
+///
+/// Buffers may be longer than what a step uses; they are shared by several values in turn.
+pub trait Step: Send + Sync {
+    /// For messages and profiles.
+    fn name(&self) -> &'static str;
+
+    /// Computes. Runs inside the engine's thread pool.
+    fn run(&self, out: &mut [f32], inputs: [&[f32]; 2]);
+}
+
+/// A step as a candle operator that writes in place: candle hands over the buffers and allocates nothing.
+struct InPlace<'a>(&'a dyn Step);
+
+fn values(storage: &CpuStorage) -> Result<&[f32]> {
+    match storage {
+        CpuStorage::F32(v) => Ok(v),
+        _ => candle_core::bail!("a buffer does not hold 32-bit floats"),
+    }
+}
+
+fn values_mut(storage: &mut CpuStorage) -> Result<&mut [f32]> {
+    match storage {
+        CpuStorage::F32(v) => Ok(v),
+        _ => candle_core::bail!("a buffer does not hold 32-bit floats"),
+    }
+}
+
+impl InplaceOp1 for InPlace<'_> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn cpu_fwd(&self, out: &mut CpuStorage, _: &Layout) -> Result<()> {
+        self.0.run(values_mut(out)?, [&[], &[]]);
+        Ok(())
+    }
+}
+
+impl InplaceOp2 for InPlace<'_> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn cpu_fwd(&self, out: &mut CpuStorage, _: &Layout, a: &CpuStorage, _: &Layout) -> Result<()> {
+        self.0.run(values_mut(out)?, [values(a)?, &[]]);
+        Ok(())
+    }
+}
+
+impl InplaceOp3 for InPlace<'_> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn cpu_fwd(
+        &self,
+        out: &mut CpuStorage,
+        _: &Layout,
+        a: &CpuStorage,
+        _: &Layout,
+        b: &CpuStorage,
+        _: &Layout,
+    ) -> Result<()> {
+        self.0.run(values_mut(out)?, [values(a)?, values(b)?]);
+        Ok(())
+    }
+}
+
+/// Executes a step on candle tensors.
+pub fn execute(step: &dyn Step, out: &Tensor, inputs: &[&Tensor]) -> Result<()> {
+    let op = InPlace(step);
+    match inputs {
+        [] => out.inplace_op1(&op),
+        [a] => out.inplace_op2(a, &op),
+        [a, b, ..] => out.inplace_op3(a, b, &op),
+    }
+}
+
+/// Work items of equal size so that each thread gets several, and none is smaller than `least`.
+pub fn chunk(items: usize, least: usize) -> usize {
+    /// Chunks per thread: enough that a disturbed thread does not hold up the others.
+    const PER_THREAD: usize = 4;
+    items.div_ceil(rayon::current_num_threads() * PER_THREAD).max(least).max(1)
+}
