@@ -64,11 +64,11 @@ Exit codes:
 
 /// What endort can do.
 #[derive(Debug, clap::Subcommand)]
+#[allow(missing_docs, reason = "a comment on a variant would replace the command's own help text")]
 pub enum Command {
-    #[allow(missing_docs, reason = "a comment here would replace the command's own help text")]
-    Bench(bench::Args),
-    #[allow(missing_docs, reason = "a comment here would replace the command's own help text")]
+    ProcessFrame(process_frame::Args),
     Stream(stream::Args),
+    Bench(bench::Args),
 }
 
 impl Cli {
@@ -90,6 +90,7 @@ impl Cli {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         context.catch_interrupts()?;
         match &self.command {
+            Command::ProcessFrame(args) => process_frame::run(args, context),
             Command::Bench(args) => bench::run(args, context),
             Command::Stream(args) => stream::run(args, context),
         }

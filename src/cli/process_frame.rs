@@ -1,8 +1,23 @@
 //! `endort process-frame`: findings in pictures.
 
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use comfy_table::{CellAlignment, Table, presets};
 
 use super::args::{ModelArgs, RealtimeArgs};
+use super::model::{self, Choice, NO_MODEL};
+use super::place::places;
+use super::{Context, Outcome};
+use crate::error::{Error, Result};
+use crate::frame::{Frame, Picture};
+use crate::pipeline::processor::{PassThrough, ProcessorOptions};
+use crate::pipeline::{Analysis, Analyzer};
+use crate::record::FrameRecord;
+use crate::sink::picture::{write_mask, write_overlay};
+use crate::source::{self, Input, Location, picture};
+use crate::vision::overlay::{self, OverlayOptions};
 
 /// Find polyps in pictures
 ///
@@ -32,4 +47,148 @@ pub struct Args {
     /// The realtime settings.
     #[command(flatten)]
     pub realtime: RealtimeArgs,
+}
+
+/// Analyses each picture. One that cannot be read is reported and the rest goes on.
+///
+/// # Errors
+/// What keeps every picture from being analysed: a wrong model, setting or output.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    let settings = context.settings(&args.realtime.flags(args.model.runtime.as_deref()))?;
+    let mut inputs = Vec::new();
+    for image in &args.images {
+        inputs.extend(source::expand(&image.to_string_lossy())?);
+    }
+    let place = |target: &Option<PathBuf>| target.as_deref().map(|t| places(&inputs, t, "png")).transpose();
+    let (overlays, masks) = (place(&args.overlay)?, place(&args.mask)?);
+    let choice = Choice {
+        model: &args.model.model,
+        runtime: &settings.runtime.value,
+        precision: args.model.precision,
+        device: settings.device.value,
+        threads: args.model.threads.map_or(0, NonZeroUsize::get),
+    };
+    let mut analyzer: Box<dyn Analyzer> = match model::load(&choice, &settings, ProcessorOptions::default())?
+    {
+        Some(loaded) => Box::new(loaded.processor),
+        None => Box::new(PassThrough),
+    };
+    if masks.is_some() && analyzer.model() == NO_MODEL {
+        return Err(Error::Model { model: NO_MODEL.to_owned(), detail: "has no mask to write".to_owned() });
+    }
+
+    let mut records = Vec::new();
+    let mut failed = 0;
+    for (index, input) in inputs.iter().enumerate() {
+        if context.cancel.is_cancelled() {
+            break;
+        }
+        let at = |places: &Option<Vec<PathBuf>>| places.as_ref().and_then(|p| p.get(index)).cloned();
+        match process(input, analyzer.as_mut(), settings.max_latency_ms.value, at(&overlays), at(&masks)) {
+            Ok(record) if args.json => print_json(&record, context)?,
+            Ok(record) => records.push(record),
+            // A full disk ends it all; a broken picture only itself.
+            Err(error @ (Error::Write { .. } | Error::StagePanicked { .. })) => return Err(error),
+            Err(error) => {
+                failed += 1;
+                context.console.error(&error);
+            }
+        }
+    }
+    if !records.is_empty() {
+        context.console.print(&table(&records))?;
+    }
+    Ok(match (context.cancel.is_cancelled(), failed) {
+        (true, _) => Outcome::Interrupted,
+        (false, 0) => Outcome::Done,
+        (false, _) => Outcome::Failed,
+    })
+}
+
+fn process(
+    input: &Input,
+    analyzer: &mut dyn Analyzer,
+    max_latency_ms: f64,
+    overlay_path: Option<PathBuf>,
+    mask_path: Option<PathBuf>,
+) -> Result<FrameRecord> {
+    let begin = Instant::now();
+    let Location::File(path) = &input.location else {
+        return Err(Error::NoInput { source_name: input.name(), detail: "is not a picture file".to_owned() });
+    };
+    let name = input.name();
+    let mut frame = Frame::still(name.as_str(), picture::decode_file(path, &name)?);
+    frame.decode = begin.elapsed();
+    let analysis = analyzer.analyze(&frame)?;
+    let mut record = analysis.record(&frame, analyzer.model(), analyzer.runtime());
+    if let Some(path) = mask_path {
+        write_mask_of(&path, &analysis, &frame.picture)?;
+    }
+    if let Some(path) = overlay_path {
+        let begin = Instant::now();
+        overlay::draw(&mut frame.picture, &analysis.findings.detections, &OverlayOptions::default());
+        record.stages_ms.overlay = begin.elapsed().as_micros() as f64 / 1e3;
+        record.processing_time_ms += record.stages_ms.overlay;
+        create_folder_of(&path)?;
+        write_overlay(&path, &frame.picture)?;
+    }
+    record.violation = record.processing_time_ms > max_latency_ms;
+    Ok(record)
+}
+
+fn write_mask_of(path: &Path, analysis: &Analysis, picture: &Picture) -> Result<()> {
+    let (width, height) = (picture.width(), picture.height());
+    let map = analysis.findings.map.as_ref().ok_or_else(|| Error::Output {
+        path: path.to_owned(),
+        detail: "the model gives boxes, not masks".to_owned(),
+    })?;
+    create_folder_of(path)?;
+    write_mask(path, width, height, &map.rasterize(width, height))
+}
+
+fn create_folder_of(path: &Path) -> Result<()> {
+    let folder = crate::sink::output::folder_of(path);
+    std::fs::create_dir_all(folder).map_err(Error::write(folder))
+}
+
+fn print_json(record: &FrameRecord, context: &Context) -> Result<()> {
+    let json = serde_json::to_string(record)
+        .map_err(|error| Error::Output { path: "record".into(), detail: error.to_string() })?;
+    context.console.print(&json)
+}
+
+/// A line per finding, and one for each picture without any.
+fn table(records: &[FrameRecord]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["picture", "size", "finding", "score", "x", "y", "width", "height", "area px", "ms"]);
+    for column in table.column_iter_mut().skip(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for record in records {
+        let size = format!("{}x{}", record.width, record.height);
+        let ms = format!("{:.1}", record.processing_time_ms);
+        if record.detections.is_empty() {
+            let cells = [&record.source, &size, "nothing found", "", "", "", "", "", "", &ms];
+            table.add_row(cells);
+        }
+        for detection in &record.detections {
+            let [x, y, width, height] = detection.bbox.map(|value| format!("{value:.0}"));
+            let area = detection.area_px.map_or_else(String::new, |area| area.to_string());
+            let score = format!("{:.2}", detection.score);
+            table.add_row([
+                &record.source,
+                &size,
+                &detection.label,
+                &score,
+                &x,
+                &y,
+                &width,
+                &height,
+                &area,
+                &ms,
+            ]);
+        }
+    }
+    table.to_string()
 }

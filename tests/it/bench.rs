@@ -119,13 +119,16 @@ fn tables_end_in_a_verdict_and_have_their_twins_in_files() {
     {
         assert!(run.stdout.contains(expected), "{expected}: {}", run.stdout);
     }
-    assert!(run.stdout.trim_end().ends_with("verdict: pass"), "{}", run.stdout);
+    let last = run.stdout.trim_end().lines().last().unwrap_or_default();
+    // Whether it passes is the machine's affair; that the last word fits the report is ours.
+    let json: Value = serde_json::from_str(&sandbox.read("r.json")).unwrap();
+    let all_met = json["runs"][0]["budget"].as_array().unwrap().iter().all(|row| row["met"] == true);
+    assert!(last.starts_with(if all_met { "verdict: pass" } else { "verdict: fail (" }), "{}", run.stdout);
     let csv = sandbox.read("r.csv");
     let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0].len(), lines[1].len());
     assert!(sandbox.read("r.md").contains("| budget"));
-    let json: Value = serde_json::from_str(&sandbox.read("r.json")).unwrap();
     let fps = lines[0].iter().position(|name| *name == "frames").unwrap();
     assert_eq!(lines[1][fps], json["runs"][0]["frames"].to_string());
 }

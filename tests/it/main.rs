@@ -9,6 +9,7 @@ mod generated;
 mod media_clips;
 mod media_decode;
 mod media_video;
+mod process_frame;
 mod program;
 mod settings;
 mod small_model;
