@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_int};
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ffmpeg_next::ffi;
 
@@ -16,6 +17,9 @@ use crate::source::limits::MAX_PIXELS;
 
 /// Demuxers that make "video" out of any text file; no endoscope writes those.
 const TEXT_ART: [&CStr; 5] = [c"tty", c"bin", c"xbin", c"adf", c"idf"];
+
+/// How long finding out about the streams may take beyond the wait for their first data.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// What is to be opened.
 pub(crate) enum Target {
@@ -120,7 +124,7 @@ impl Input {
         let limit = MAX_PIXELS.to_string();
         let mut bounds: Vec<Dict> = (0..count).map(|_| Dict::of([("max_pixels", limit.as_str())])).collect();
         let mut options: Vec<*mut ffi::AVDictionary> = bounds.iter_mut().map(Dict::take).collect();
-        self.watch.arm();
+        self.watch.arm_for(PROBE);
         // SAFETY: there is one dictionary for each stream known so far, which is what FFmpeg reads.
         let found = unsafe { ffi::avformat_find_stream_info(self.context, options.as_mut_ptr()) };
         for (dict, pointer) in bounds.iter_mut().zip(options) {
@@ -192,6 +196,24 @@ impl Input {
         let (num, den) = self.time_base();
         let stream = (stream > 0).then(|| stream as f64 * f64::from(num) / f64::from(den));
         stream.or((container > 0).then(|| container as f64 / f64::from(ffi::AV_TIME_BASE)))
+    }
+
+    /// Bytes that an MP4 or MOV file's table of samples promises behind the end of the file: it was cut off.
+    /// (Other containers' indices are hints for seeking, and may be stale in whole files.)
+    pub(crate) fn missing_bytes(&self) -> Option<i64> {
+        // SAFETY: context and stream are valid, and an index entry is read only if there is one.
+        unsafe {
+            if !CStr::from_ptr((*(*self.context).iformat).name).to_bytes().starts_with(b"mov,") {
+                return None;
+            }
+            let stream = self.stream_ptr();
+            let last = ffi::avformat_index_get_entries_count(stream) - 1;
+            let entry = ffi::avformat_index_get_entry(stream, last).as_ref()?;
+            let file = (*self.context).pb.as_mut()?;
+            let length = ffi::avio_size(file);
+            let promised = entry.pos.checked_add(i64::from(entry.size()))?;
+            (length > 0 && promised > length).then(|| promised - length)
+        }
     }
 
     /// Where the container's clock starts, in microseconds, if that start is arbitrary (as in MPEG-TS, whose
@@ -274,7 +296,7 @@ impl Input {
                 Err(AvError::EOF) => return Ok(false),
                 // A device in non-blocking mode has nothing yet.
                 Err(AvError::AGAIN) if !self.watch.is_late() => {
-                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 Err(e) => return Err(e),
             }

@@ -28,8 +28,15 @@ impl Watch {
 
     /// A blocking call starts now.
     pub(crate) fn arm(&self) {
-        let deadline =
-            self.timeout.map_or(u64::MAX, |timeout| self.elapsed_us() + timeout.as_micros() as u64);
+        self.arm_for(Duration::ZERO);
+    }
+
+    /// A blocking call starts now that may go on for `work` after the first data have come.
+    pub(crate) fn arm_for(&self, work: Duration) {
+        let limit = self
+            .timeout
+            .map(|timeout| timeout.saturating_add(work).as_micros().min(u128::from(u64::MAX)) as u64);
+        let deadline = limit.map_or(u64::MAX, |limit| self.elapsed_us().saturating_add(limit));
         self.deadline.store(deadline, Ordering::Relaxed);
     }
 

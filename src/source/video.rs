@@ -105,6 +105,10 @@ impl VideoSource {
         if let Some(detail) = decoder.take_fallback() {
             options.tell(&SourceEvent::HardwareUnavailable { detail });
         }
+        let input_is_cut = input
+            .missing_bytes()
+            .filter(|_| !live)
+            .map(|missing| format!("the file is at least {missing} bytes shorter than its index says"));
         let base = input.time_base();
         let rate = input.frame_rate();
         let seconds = input.seconds().filter(|_| !live);
@@ -135,9 +139,9 @@ impl VideoSource {
             next_id: 0,
             expected_pts: 0,
             spent: Duration::ZERO,
+            broken: input_is_cut,
             damaged: 0,
             drain_errors: 0,
-            broken: None,
         })
     }
 

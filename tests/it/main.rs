@@ -6,8 +6,12 @@
 mod bench;
 mod field_of_view;
 mod generated;
+mod media_bad;
 mod media_clips;
 mod media_decode;
+mod media_inputs;
+mod media_live;
+mod media_picture;
 mod media_video;
 mod process_frame;
 mod program;

@@ -83,3 +83,21 @@ fn colours_equal_ffmpegs_own_conversion() {
         assert!(mean < 1.0 && max <= 16, "{file}: mean difference {mean:.2}, greatest {max}");
     }
 }
+
+#[test]
+fn interlaced_video_is_deinterlaced_frame_by_frame() {
+    for file in ["h264_interlaced.mp4", "mpeg2_interlaced.mpg"] {
+        let filters =
+            "bwdif=mode=send_frame:deint=interlaced,scale=flags=bilinear+accurate_rnd+full_chroma_int";
+        let expected = ffmpeg_rgb(&clip(file), filters);
+        let mut found = Vec::new();
+        for frame in frames(file) {
+            found.extend(endort::av::convert::rgb(&frame.picture).unwrap());
+        }
+        let (mean, max) = difference(&found, &expected);
+        assert!(mean < 1.0 && max <= 16, "{file}: mean difference {mean:.2}, greatest {max}");
+        // Without it the pictures would be far from that.
+        let combed = ffmpeg_rgb(&clip(file), "scale=flags=bilinear+accurate_rnd+full_chroma_int");
+        assert!(difference(&combed, &expected).0 > 1.0, "{file} is not interlaced");
+    }
+}

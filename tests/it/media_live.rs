@@ -1,0 +1,190 @@
+//! Live sources: real senders on the loopback interface, loss, return, silence and cancellation.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use endort::Error;
+use endort::cancel::Cancel;
+use endort::source::{HwDecode, OpenOptions, SourceEvent, open};
+
+use super::media_clips::clip;
+
+/// A port that nobody uses now.
+fn port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A camera: sends H.264 in MPEG-TS in real time until dropped.
+struct Camera(Child);
+
+impl Camera {
+    fn new(port: u16) -> Self {
+        let child = Command::new("ffmpeg")
+            .args(["-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25"])
+            .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10"])
+            .args(["-pix_fmt", "yuv420p", "-f", "mpegts"])
+            .arg(format!("udp://127.0.0.1:{port}?pkt_size=1316"))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+type Events = Arc<Mutex<Vec<SourceEvent>>>;
+
+fn options(io_timeout: Duration, max_retries: u32) -> (OpenOptions, Events) {
+    let events = Events::default();
+    let sink = Arc::clone(&events);
+    let options = OpenOptions {
+        io_timeout,
+        max_retries,
+        hardware: HwDecode::Off,
+        on_event: Some(Arc::new(move |event| sink.lock().unwrap().push(event.clone()))),
+        ..OpenOptions::default()
+    };
+    (options, events)
+}
+
+#[test]
+fn a_camera_that_goes_away_and_comes_back() {
+    let port = port();
+    let camera = Camera::new(port);
+    let (options, events) = options(Duration::from_secs(2), 1000);
+    let mut source = open(&format!("udp://127.0.0.1:{port}"), &options, &Cancel::new()).unwrap();
+    assert!(source.info().live);
+    assert_eq!((source.info().width, source.info().height), (160, 120));
+    let mut frames = Vec::new();
+    frames.extend((0..15).map(|_| source.next().unwrap().unwrap()));
+    assert_eq!(*events.lock().unwrap(), []);
+    drop(camera);
+    let camera = std::thread::scope(|scope| {
+        let returns = scope.spawn(|| {
+            while !events.lock().unwrap().iter().any(|event| matches!(event, SourceEvent::Retrying { .. })) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Camera::new(port)
+        });
+        // The first connection's last frames come first; then it is lost, and found again.
+        while !events.lock().unwrap().iter().any(|event| matches!(event, SourceEvent::Back { .. })) {
+            frames.push(source.next().unwrap().unwrap());
+        }
+        returns.join().unwrap()
+    });
+    frames.extend((0..5).map(|_| source.next().unwrap().unwrap()));
+    drop(camera);
+    let kinds: Vec<_> = events.lock().unwrap().iter().map(std::mem::discriminant).collect();
+    let lost = std::mem::discriminant(&SourceEvent::Lost { detail: String::new() });
+    assert_eq!(kinds.iter().filter(|kind| **kind == lost).count(), 1, "told once");
+    assert_eq!(kinds[0], lost);
+    assert!(frames.iter().enumerate().all(|(n, frame)| frame.id.0 == n as u64));
+    assert!(frames.windows(2).all(|pair| pair[0].pts.as_ms() < pair[1].pts.as_ms()), "time goes on");
+}
+
+#[test]
+fn a_camera_that_stays_away_is_given_up() {
+    let port = port();
+    let camera = Camera::new(port);
+    let (options, events) = options(Duration::from_secs(1), 1);
+    let mut source = open(&format!("udp://127.0.0.1:{port}"), &options, &Cancel::new()).unwrap();
+    source.next().unwrap().unwrap();
+    drop(camera);
+    let error = loop {
+        match source.next() {
+            Ok(frame) => assert!(frame.is_some(), "a live source has no end of its own"),
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(&error, Error::SourceLost { .. }), "{error:?}");
+    let events = events.lock().unwrap();
+    let wait = Duration::from_millis(500);
+    assert!(matches!(events[0], SourceEvent::Lost { .. }), "{events:?}");
+    assert_eq!(events[1..], [SourceEvent::Retrying { attempt: 1, wait }]);
+}
+
+#[test]
+fn a_silent_address_is_an_error_and_can_be_cancelled() {
+    let address = format!("udp://127.0.0.1:{}", port());
+    let (options, _) = options(Duration::from_millis(300), 3);
+    let error = open(&address, &options, &Cancel::new()).err().unwrap();
+    assert!(matches!(&error, Error::SourceLost { .. }), "{error:?}");
+    let patient = OpenOptions { io_timeout: Duration::from_secs(3600), ..options };
+    let cancel = Cancel::new();
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| open(&address, &patient, &cancel).err());
+        cancel.cancel();
+        assert!(matches!(opening.join().unwrap(), Some(Error::Cancelled)));
+    });
+}
+
+#[test]
+fn secrets_stay_out_of_errors() {
+    let (options, events) = options(Duration::from_millis(500), 1);
+    let options = OpenOptions { retry_first_open: true, ..options };
+    for address in [
+        "rtsp://admin:hunter2@127.0.0.1:1/live?pwd=hunter2",
+        "http://admin:hunter2@127.0.0.1:1/a?key=hunter2",
+    ] {
+        let error = open(address, &options, &Cancel::new()).err().unwrap();
+        let told = format!("{error} {error:?} {:?}", events.lock().unwrap());
+        assert!(told.contains("127.0.0.1:1"), "{told}");
+        assert!(!told.contains("hunter2") && !told.contains("admin"), "{told}");
+    }
+}
+
+/// Serves one file over HTTP, to each who connects, until the test ends.
+fn serve(bytes: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 2048];
+            let _ = stream.read(&mut request);
+            let header = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len());
+            let _ = stream.write_all(header.as_bytes()).and_then(|()| stream.write_all(&bytes));
+        }
+    });
+    format!("http://{address}/exam.mkv")
+}
+
+#[test]
+fn a_recording_on_a_web_server_is_not_live() {
+    let address = serve(std::fs::read(clip("h264_bframes.mkv")).unwrap());
+    let (options, _) = options(Duration::from_secs(10), 0);
+    let mut source = open(&address, &options, &Cancel::new()).unwrap();
+    assert!(!source.info().live);
+    let frames = std::iter::from_fn(|| source.next().unwrap()).count();
+    assert_eq!(frames, 25);
+}
+
+#[test]
+fn a_machine_without_a_decoder_falls_back_to_software_and_says_so_once() {
+    let (options, events) = options(Duration::from_secs(5), 0);
+    let path = clip("h264.mp4");
+    let decode = |hardware| {
+        let options = OpenOptions { hardware, ..options.clone() };
+        let mut source = open(path.to_str().unwrap(), &options, &Cancel::new()).unwrap();
+        std::iter::from_fn(|| source.next().unwrap()).count()
+    };
+    assert_eq!(decode(HwDecode::Off), 30);
+    assert_eq!(*events.lock().unwrap(), []);
+    assert_eq!(decode(HwDecode::Auto), 30);
+    let events = events.lock().unwrap();
+    // With a device there is nothing to say.
+    assert!(events.len() <= 1, "{events:?}");
+    assert!(
+        events.iter().all(|event| matches!(event, SourceEvent::HardwareUnavailable { .. })),
+        "{events:?}"
+    );
+}
