@@ -2,6 +2,9 @@
 //!
 //! The map is enlarged bilinearly to the network's input size before it is thresholded, so that outlines are
 //! finer than its cells; only the rectangle that holds cells above the threshold is visited.
+//!
+//! A finding's score is the mean probability over its pixels. It is never below the mask threshold, so a score
+//! threshold has an effect only above that one; regions that the network half believes in score little above it.
 
 use crate::model::manifest::{Activation, Thresholds};
 use crate::record::Detection;
