@@ -26,6 +26,19 @@ impl Epilogue {
         Self { low, high, other, residual }
     }
 
+    /// Limits that a kernel applies as it stores its sums; infinite where [`pass`](Self::pass) does more.
+    pub fn limits(&self) -> (f32, f32) {
+        match self.is_clamp() {
+            true => (self.low, self.high),
+            false => (f32::NEG_INFINITY, f32::INFINITY),
+        }
+    }
+
+    /// Whether the limits are all there is to do.
+    pub fn is_clamp(&self) -> bool {
+        self.other.is_none() && self.residual.is_none()
+    }
+
     /// The activation of `v`.
     ///
     /// # Safety
@@ -34,7 +47,7 @@ impl Epilogue {
     pub unsafe fn activate<S: Simd>(&self, v: S::V) -> S::V {
         // SAFETY: the caller vouches for the instruction set.
         unsafe {
-            let v = S::min(S::splat(self.high), S::max(S::splat(self.low), v));
+            let v = clamp::<S>(v, S::splat(self.low), S::splat(self.high));
             match self.other {
                 None => v,
                 Some(u) => unary::<S>(u, v),
@@ -42,25 +55,45 @@ impl Epilogue {
         }
     }
 
-    /// Activation and residual of a sum; `residual` is where the residual's values are, `n` how many count.
+    /// Activation and residual of `len` sums that a kernel has just stored, in place. A pass of its own keeps
+    /// the kernels' loops free of it, and the sums are still in the cache.
     ///
     /// # Safety
-    /// The processor has the instruction set `S`; `residual` is valid for `n` values if there is one.
+    /// The processor has the instruction set `S`; `sums` (and `residual`, if there is one) are valid for
+    /// `len` values.
     #[inline(always)]
-    pub unsafe fn finish<S: Simd>(&self, sum: S::V, residual: *const f32, n: usize) -> S::V {
-        // SAFETY: as above.
-        unsafe {
-            match self.residual {
-                None => self.activate::<S>(sum),
-                Some(Residual::BeforeActivation) => {
-                    self.activate::<S>(S::add(sum, S::load_partial(residual, n)))
-                }
-                Some(Residual::AfterActivation) => {
-                    S::add(self.activate::<S>(sum), S::load_partial(residual, n))
-                }
+    pub unsafe fn pass<S: Simd>(&self, sums: *mut f32, residual: *const f32, len: usize) {
+        let mut i = 0;
+        while i < len {
+            let n = (len - i).min(S::LANES);
+            // SAFETY: the caller vouches for i + n <= len values.
+            unsafe {
+                let sum = S::load_partial(sums.add(i), n);
+                let value = match self.residual {
+                    None => self.activate::<S>(sum),
+                    Some(order) => {
+                        let r = S::load_partial(residual.add(i), n);
+                        let before = order == Residual::BeforeActivation;
+                        let sum = if before { S::add(sum, r) } else { sum };
+                        let value = self.activate::<S>(sum);
+                        if before { value } else { S::add(value, r) }
+                    }
+                };
+                S::store_partial(sums.add(i), value, n);
             }
+            i += n;
         }
     }
+}
+
+/// Limits each lane to `low..=high`; NaN stays.
+///
+/// # Safety
+/// The processor has the instruction set `S`.
+#[inline(always)]
+pub unsafe fn clamp<S: Simd>(v: S::V, low: S::V, high: S::V) -> S::V {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { S::min(high, S::max(low, v)) }
 }
 
 /// A function of each lane.

@@ -5,7 +5,7 @@
 //! 2008). The input is not packed: in channels-last order the values under a kernel row lie side by side,
 //! so a convolution is a product over a few contiguous segments.
 
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, clamp};
 use super::simd::Simd;
 
 /// Widest panel of packed weights, in vectors.
@@ -63,6 +63,12 @@ impl Run<'_> {
                 1 => self.panel::<S, 1>(),
                 2 => self.panel::<S, 2>(),
                 _ => self.panel::<S, 3>(),
+            }
+            if !self.epilogue.is_clamp() {
+                for at in (0..self.pixels).map(|i| i * self.output_step) {
+                    let residual = self.residual.wrapping_add(at);
+                    self.epilogue.pass::<S>(self.output.add(at), residual, self.channels);
+                }
             }
         }
     }
@@ -123,16 +129,23 @@ impl Run<'_> {
                     b = b.add(NV * S::LANES);
                 }
             }
-            for (r, row) in sums.iter().enumerate() {
-                let offset = (first + r) * self.output_step;
-                for (v, sum) in row.iter().enumerate() {
-                    let at = offset + v * S::LANES;
-                    let n = self.channels - v * S::LANES;
-                    let value = self.epilogue.finish::<S>(*sum, self.residual.wrapping_add(at), n);
-                    if n >= S::LANES {
-                        S::store(self.output.add(at), value);
-                    } else {
-                        S::store_partial(self.output.add(at), value, n);
+            // Small enough to be unrolled, so that the sums never get an address and stay in registers.
+            let (low, high) = self.epilogue.limits();
+            let (low, high) = (S::splat(low), S::splat(high));
+            let output = self.output.add(first * self.output_step);
+            if self.channels >= NV * S::LANES {
+                for (r, row) in sums.iter().enumerate() {
+                    for (v, sum) in row.iter().enumerate() {
+                        let to = output.add(r * self.output_step + v * S::LANES);
+                        S::store(to, clamp::<S>(*sum, low, high));
+                    }
+                }
+            } else {
+                for (r, row) in sums.iter().enumerate() {
+                    for (v, sum) in row.iter().enumerate() {
+                        let n = self.channels.saturating_sub(v * S::LANES).min(S::LANES);
+                        let to = output.add(r * self.output_step + v * S::LANES);
+                        S::store_partial(to, clamp::<S>(*sum, low, high), n);
                     }
                 }
             }

@@ -309,74 +309,66 @@ impl Line<'_> {
         let spans = first..first + count;
         let middle = phase.inside.start.clamp(columns.start, columns.end)
             ..phase.inside.end.clamp(columns.start, columns.end);
-        // SAFETY: `middle` holds columns whose taps all lie in the input; the others are copied.
-        unsafe {
-            self.inner::<S>(middle.clone(), spans.clone());
-            self.border::<S>(columns.start..middle.start, spans.clone());
-            self.border::<S>(middle.end.max(middle.start)..columns.end, spans);
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn inner<S: Simd>(&self, columns: std::ops::Range<usize>, spans: std::ops::Range<usize>) {
-        if columns.is_empty() {
-            return;
-        }
-        let conv = self.conv;
         let [_, width, channels] = conv.input;
-        let start = (self.row * conv.stride[0] * width + columns.start * conv.stride[1]) * channels;
-        for g in 0..conv.groups {
-            let input = self.x.as_ptr().wrapping_add(start + g * (channels / conv.groups));
-            // SAFETY: every segment of every column lies inside the input.
-            unsafe {
-                self.panels::<S>(
-                    g,
-                    input,
-                    conv.stride[1] * channels,
-                    &self.phase.segments[spans.clone()],
-                    columns.clone(),
-                );
+        let group_in = channels / conv.groups;
+        // Taken out and put back, not borrowed in a closure: that would be compiled without S's features.
+        let mut copy = BORDER.take();
+        for part in [middle.clone(), columns.start..middle.start, middle.end..columns.end] {
+            if part.is_empty() {
+                continue;
+            }
+            let direct = part == middle;
+            for g in 0..conv.groups {
+                let copied = (!direct).then(|| self.spell_out(&mut copy, g, &part, &spans));
+                let first = (self.row * conv.stride[0] * width + part.start * conv.stride[1]) * channels;
+                let (input, step, segments) = match &copied {
+                    Some(s) => (copy.as_ptr(), s.len, std::slice::from_ref(s)),
+                    None => (
+                        self.x.as_ptr().wrapping_add(first + g * group_in),
+                        conv.stride[1] * channels,
+                        &phase.segments[spans.clone()],
+                    ),
+                };
+                // SAFETY: `middle` holds columns whose taps all lie in the input; of the others, the copy
+                // holds all inputs.
+                unsafe { self.panels::<S>(g, input, step, segments, part.clone()) }
             }
         }
+        BORDER.set(copy);
     }
 
-    /// Pixels some of whose taps lie in the padding: their inputs are copied with the zeros spelled out.
-    #[inline(always)]
-    unsafe fn border<S: Simd>(&self, columns: std::ops::Range<usize>, spans: std::ops::Range<usize>) {
-        if columns.is_empty() {
-            return;
-        }
+    /// Copies the inputs of pixels some of whose taps lie in the padding, with the zeros spelled out.
+    fn spell_out(
+        &self,
+        copy: &mut Vec<f32>,
+        group: usize,
+        columns: &std::ops::Range<usize>,
+        spans: &std::ops::Range<usize>,
+    ) -> Segment {
         let (conv, phase) = (self.conv, self.phase);
         let [_, width, channels] = conv.input;
         let group_in = channels / conv.groups;
         let used = &phase.spans[spans.clone()];
-        let k: usize = used.iter().map(|s| s.taps * group_in).sum();
-        let segment = Segment { input: 0, k: phase.segments.get(spans.start).map_or(0, |s| s.k), len: k };
-        // Taken out and put back, not borrowed in a closure: that would be compiled without S's features.
-        let mut copy = BORDER.take();
-        if copy.len() < columns.len() * k {
-            copy.resize(columns.len() * k, 0.0);
+        let len: usize = used.iter().map(|s| s.taps * group_in).sum();
+        if copy.len() < columns.len() * len {
+            copy.resize(columns.len() * len, 0.0);
         }
-        for g in 0..conv.groups {
-            let mut to = 0;
-            for i in columns.clone() {
-                for (s, tap) in used.iter().flat_map(|s| (0..s.taps).map(move |t| (s, t as isize))) {
-                    let y = (self.row * conv.stride[0]) as isize + s.first.dy;
-                    let x = (i * conv.stride[1]) as isize + s.first.dx + tap;
-                    let target = &mut copy[to..to + group_in];
-                    to += group_in;
-                    if (0..width as isize).contains(&x) {
-                        let from = (y as usize * width + x as usize) * channels + g * group_in;
-                        target.copy_from_slice(&self.x[from..from + group_in]);
-                    } else {
-                        target.fill(0.0);
-                    }
+        let mut to = 0;
+        for i in columns.clone() {
+            for (s, tap) in used.iter().flat_map(|s| (0..s.taps).map(move |t| (s, t as isize))) {
+                let y = (self.row * conv.stride[0]) as isize + s.first.dy;
+                let x = (i * conv.stride[1]) as isize + s.first.dx + tap;
+                let target = &mut copy[to..to + group_in];
+                to += group_in;
+                if (0..width as isize).contains(&x) {
+                    let from = (y as usize * width + x as usize) * channels + group * group_in;
+                    target.copy_from_slice(&self.x[from..from + group_in]);
+                } else {
+                    target.fill(0.0);
                 }
             }
-            // SAFETY: the copy holds k values per column.
-            unsafe { self.panels::<S>(g, copy.as_ptr(), k, &[segment], columns.clone()) }
         }
-        BORDER.set(copy);
+        Segment { input: 0, k: phase.segments.get(spans.start).map_or(0, |s| s.k), len }
     }
 
     #[inline(always)]

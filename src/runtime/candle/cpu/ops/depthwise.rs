@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Step, chunk};
 use crate::graph::op::Conv;
-use crate::runtime::candle::cpu::epilogue::Epilogue;
+use crate::runtime::candle::cpu::epilogue::{Epilogue, clamp};
 use crate::runtime::candle::cpu::simd::{Isa, Job, Simd};
 
 /// A depthwise convolution that is ready to run.
@@ -96,7 +96,6 @@ impl Job for Band<'_> {
                 conv,
                 x: self.x,
                 out: self.out[local * columns * channels..].as_mut_ptr(),
-                residual: self.residual.as_ptr().wrapping_add(row * columns * channels),
                 top: (row * conv.strides[0]) as isize - conv.pads[0] as isize,
                 rows: conv.taps(0, row),
             };
@@ -118,6 +117,10 @@ impl Job for Band<'_> {
                     line.pixels::<S, 1>(i, all.clone());
                     i += 1;
                 }
+                if !conv.epilogue.is_clamp() {
+                    let residual = self.residual.as_ptr().wrapping_add(row * columns * channels);
+                    conv.epilogue.pass::<S>(line.out, residual, columns * channels);
+                }
             }
         }
     }
@@ -128,7 +131,6 @@ struct Line<'a> {
     conv: &'a DepthwiseConv,
     x: &'a [f32],
     out: *mut f32,
-    residual: *const f32,
     /// Input row of the first tap.
     top: isize,
     /// Taps inside the input.
@@ -183,9 +185,10 @@ impl Line<'_> {
                     }
                 }
             }
+            let (low, high) = conv.epilogue.limits();
             for (i, sum) in sums.iter().enumerate() {
                 let at = (first + i) * channels + c;
-                let value = conv.epilogue.finish::<S>(*sum, self.residual.wrapping_add(at), n);
+                let value = clamp::<S>(*sum, S::splat(low), S::splat(high));
                 if FULL {
                     S::store(self.out.add(at), value);
                 } else {
