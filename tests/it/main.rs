@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod bench;
+mod engine;
 mod field_of_view;
 mod generated;
 mod media_bad;
@@ -13,6 +14,7 @@ mod media_inputs;
 mod media_live;
 mod media_picture;
 mod media_video;
+mod model_package;
 mod process_frame;
 mod program;
 mod settings;

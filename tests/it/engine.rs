@@ -1,0 +1,178 @@
+//! The engine beside ONNX Runtime, on small networks that `tests/networks.py` writes; and on hostile files.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use candle_core::Device;
+use endort::Error;
+use endort::format::onnx;
+use endort::graph::{Graph, passes};
+use endort::runtime::Engine;
+use endort::runtime::candle::cpu::{CpuEngine, Isa};
+use endort::runtime::candle::lowered::Lowered;
+
+/// Largest difference allowed, as a share of the largest value.
+const TOLERANCE: f32 = 1e-4;
+
+/// The Python with the packages of `tests/requirements.txt`, if there is one.
+fn python() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named = std::env::var_os("ENDORT_PYTHON").map(PathBuf::from);
+    named.or_else(|| Some(root.join(".venv/bin/python")).filter(|p| p.exists()))
+}
+
+fn floats(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}
+
+/// Runs an engine and compares all its outputs.
+#[track_caller]
+fn compare(what: &str, engine: &mut dyn Engine, input: &[f32], expected: &[f32]) {
+    // Twice, so that a buffer that is not cleared, or shared wrongly, shows.
+    for _ in 0..2 {
+        engine.input().copy_from_slice(input);
+        let outputs = engine.run().unwrap();
+        let mut rest = expected;
+        for o in outputs {
+            let (mine, more) = rest.split_at(o.data.len());
+            rest = more;
+            let scale = mine.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+            for (i, (a, b)) in o.data.iter().zip(mine).enumerate() {
+                let off = (a - b).abs() / scale;
+                assert!(off <= TOLERANCE, "{what}: {}[{i}] of {:?} is {a}, not {b}", o.name, o.shape);
+            }
+        }
+        assert!(rest.is_empty(), "{what}: outputs are missing");
+    }
+}
+
+#[test]
+fn agrees_with_onnx_runtime() {
+    let Some(python) = python() else {
+        eprintln!("skipped: set ENDORT_PYTHON, or make test builds .venv with tests/requirements.txt");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks.py");
+    let status = Command::new(python).arg(script).arg(folder.path()).status().unwrap();
+    assert!(status.success(), "tests/networks.py failed");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "onnx") {
+            continue;
+        }
+        seen += 1;
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let (input, expected) = (floats(&path.with_extension("in")), floats(&path.with_extension("out")));
+        let options = onnx::Options { name: &name, folder: Some(folder.path()), ..Default::default() };
+        let raw = onnx::read(&std::fs::read(&path).unwrap(), &options).unwrap();
+        let mut optimised = raw.clone();
+        passes::run_all(&mut optimised);
+        for isa in Isa::available() {
+            for threads in [1, 3] {
+                let what = format!("{name} with {isa:?} and {threads} threads");
+                let mut engine = CpuEngine::with_isa(&optimised, threads, isa).unwrap();
+                compare(&what, &mut engine, &input, &expected);
+            }
+        }
+        let mut engine = CpuEngine::new(&raw, 2).unwrap();
+        compare(&format!("{name} without passes"), &mut engine, &input, &expected);
+        for (which, graph) in [("", &optimised), (" without passes", &raw)] {
+            let mut engine = Lowered::new(graph, Device::Cpu, "candle").unwrap();
+            compare(&format!("{name} by candle's operators{which}"), &mut engine, &input, &expected);
+        }
+    }
+    assert!(seen >= 15, "only {seen} networks were tested");
+}
+
+fn polyp_lite() -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(root.join("models/polyp-lite/polyp-lite.onnx")).unwrap()
+}
+
+fn read(bytes: &[u8]) -> endort::Result<Graph> {
+    onnx::read(bytes, &onnx::Options { name: "test", ..Default::default() })
+}
+
+#[test]
+fn passes_leave_a_fused_network() {
+    let mut graph = read(&polyp_lite()).unwrap();
+    let before = graph.nodes.len();
+    passes::run_all(&mut graph);
+    let left: Vec<&str> = graph.nodes.iter().map(|n| n.op.name()).collect();
+    assert!(left.len() < before);
+    for gone in ["BatchNormalization", "Unary", "Identity", "Add"] {
+        assert!(!left.contains(&gone), "{gone} is still there: {left:?}");
+    }
+}
+
+/// A small generator of numbers (Steele et al., SplitMix, 2014): tests must repeat.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+}
+
+/// The network's structure without its weights' bytes: damage then meets names, shapes and attributes.
+fn structure() -> Vec<u8> {
+    use prost::Message;
+    let mut model = onnx::proto::Model::decode(polyp_lite().as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    for t in &mut graph.initializer {
+        let elements: i64 = t.dims.iter().product();
+        if elements > 512 {
+            t.raw_data.clear();
+            t.float_data.clear();
+            t.int32_data.clear();
+        }
+    }
+    model.encode_to_vec()
+}
+
+#[test]
+fn hostile_files_are_errors_and_nothing_worse() {
+    let mut random = Random(2);
+    let bytes = structure();
+    for length in (0..bytes.len()).step_by(97) {
+        assert!(read(&bytes[..length]).is_err(), "cut to {length} bytes");
+    }
+    for _ in 0..2000 {
+        let mut damaged = bytes.clone();
+        for _ in 0..=random.below(8) {
+            let at = random.below(damaged.len());
+            damaged[at] ^= 1 << random.below(8);
+        }
+        // What is still a sound network may be read; it must then compile or be refused.
+        if let Ok(mut graph) = read(&damaged) {
+            passes::run_all(&mut graph);
+        }
+    }
+    for _ in 0..200 {
+        let noise: Vec<u8> = (0..random.below(4096)).map(|_| random.next() as u8).collect();
+        assert!(read(&noise).is_err());
+    }
+}
+
+#[test]
+fn an_unsupported_operator_is_named() {
+    use prost::Message;
+    let mut model = onnx::proto::Model::decode(polyp_lite().as_slice()).unwrap();
+    let node = &mut model.graph.as_mut().unwrap().node[0];
+    node.op_type = "DeformConv".into();
+    node.name = "stem".into();
+    let e = read(&model.encode_to_vec()).unwrap_err();
+    assert!(matches!(e, Error::UnsupportedOperator { .. }), "{e:?}");
+    assert!(e.to_string().contains("DeformConv") && e.to_string().contains("stem"), "{e}");
+}
