@@ -19,6 +19,8 @@ pub enum Step {
     Depthwise(Vec<Tensor>),
     /// Reciprocal of the number of values under each position of an averaging window.
     Divisor(Tensor),
+    /// A power's constant exponent.
+    Exponent(f64),
     /// Indices of `Gather`, or of a slice per axis (`None` for a whole axis).
     Indices(Vec<Option<Tensor>>),
 }
@@ -50,6 +52,11 @@ pub fn prepare(graph: &Graph, node: &Node, device: &Device) -> std::result::Resu
             Op::Pool(p) if matches!(p.kind, PoolKind::Average { .. }) => {
                 Step::Divisor(divisor(p, x, graph.shape(node.output), device)?)
             }
+            // Candle's power of two tensors goes through the logarithm and has no negative bases.
+            Op::Binary(Binary::Pow) => match graph.constant(node.inputs[1]).and_then(|t| t.scalar()) {
+                Some(e) => Step::Exponent(f64::from(e)),
+                None => Step::Plain,
+            },
             Op::Gather { indices, .. } => {
                 let indices: Vec<u32> = indices.iter().map(|&i| i as u32).collect();
                 Step::Indices(vec![Some(Tensor::new(indices, device)?)])
@@ -121,7 +128,11 @@ pub fn execute(op: &Op, step: &Step, inputs: &[Tensor]) -> Result<Tensor> {
         }
         Op::Unary(u) => unary(*u, x),
         Op::PRelu => x.relu()?.broadcast_sub(&x.neg()?.relu()?.broadcast_mul(&inputs[1])?),
-        Op::Binary(b) => binary(*b, x, &inputs[1]),
+        Op::Binary(b) => match step {
+            Step::Exponent(2.0) => x.sqr(),
+            Step::Exponent(e) => x.powf(*e),
+            _ => binary(*b, x, &inputs[1]),
+        },
         Op::Softmax { axis } => {
             let e = x.broadcast_sub(&x.max_keepdim(*axis)?)?.exp()?;
             e.broadcast_div(&e.sum_keepdim(*axis)?)
