@@ -12,6 +12,7 @@ pub mod exit;
 pub mod model;
 pub mod place;
 pub mod process_frame;
+pub mod render;
 pub mod stream;
 
 use std::path::PathBuf;
@@ -69,6 +70,7 @@ pub enum Command {
     ProcessFrame(process_frame::Args),
     Stream(stream::Args),
     Bench(bench::Args),
+    Render(render::Args),
 }
 
 impl Cli {
@@ -92,6 +94,7 @@ impl Cli {
         match &self.command {
             Command::ProcessFrame(args) => process_frame::run(args, context),
             Command::Bench(args) => bench::run(args, context),
+            Command::Render(args) => render::run(args, context),
             Command::Stream(args) => stream::run(args, context),
         }
     }

@@ -20,3 +20,4 @@ mod program;
 mod settings;
 mod small_model;
 mod stream;
+mod synthetic;

@@ -124,7 +124,7 @@ pub(super) fn wrap(x: f32, period: f32) -> f32 {
 fn bends(rng: &mut Rng) -> Vec<[f32; 2]> {
     let waves: Vec<[f32; 4]> = [2.0, 3.0, 5.0, 7.0, 8.0]
         .iter()
-        .map(|&k| [k, rng.range(0.07, 0.19), rng.range(0.0, TAU), rng.range(0.0, TAU)])
+        .map(|&k| [k, rng.range(0.08, 0.24), rng.range(0.0, TAU), rng.range(0.0, TAU)])
         .collect();
     (0..RINGS)
         .map(|ring| {
@@ -175,6 +175,7 @@ fn radii(rng: &mut Rng, folds: &[Fold]) -> Vec<f32> {
             let s = ring as f32 * RING;
             let near: Vec<&Fold> = folds.iter().filter(|f| wrap(s - f.s, PERIOD).abs() < REACH).collect();
             let share = ring as f32 / RINGS as f32;
+            let (swell, wrinkle, crease) = (&swell, &wrinkle, &crease);
             (0..SPOKES).map(move |spoke| {
                 let theta = spoke_angle(spoke);
                 let around = spoke as f32 / SPOKES as f32;

@@ -174,8 +174,8 @@ pub(super) struct Lens {
 }
 
 impl Lens {
-    /// Angle between the optical axis and the corner of the field of view (a field of 140°).
-    const CORNER: f32 = 70.0 * TAU / 360.0;
+    /// Angle between the optical axis and the corner of the field of view (a field of 128°).
+    const CORNER: f32 = 64.0 * TAU / 360.0;
 
     /// A lens whose field of view ends `reach` pixels from `centre`.
     pub(super) fn new(centre: [f32; 2], reach: f32) -> Self {

@@ -17,6 +17,7 @@ mod geometry;
 mod look;
 mod noise;
 mod options;
+mod outline;
 mod polyp;
 mod raster;
 mod renderer;

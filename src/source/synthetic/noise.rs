@@ -47,23 +47,29 @@ impl Rng {
 
 /// Two-dimensional gradient noise (Perlin 1985, with the quintic fade of 2002) that repeats after
 /// `period` cells along each axis.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Noise {
-    seed: u64,
+    /// A gradient per lattice point, row by row.
+    gradients: Vec<[f32; 2]>,
     period: (i32, i32),
 }
 
 impl Noise {
     pub(super) fn new(rng: &mut Rng, period: (i32, i32)) -> Self {
-        Self { seed: rng.bits(), period }
+        let seed = rng.bits();
+        let gradients = (0..(period.0 * period.1) as u64)
+            .map(|i| {
+                let h = mix(seed ^ i);
+                let part = |bits: u64| (bits & 0xffff) as f32 / 32768.0 - 1.0;
+                [part(h), part(h >> 16)]
+            })
+            .collect();
+        Self { gradients, period }
     }
 
     fn corner(&self, x: i32, y: i32, dx: f32, dy: f32) -> f32 {
         let (x, y) = (x.rem_euclid(self.period.0), y.rem_euclid(self.period.1));
-        let h = mix(self.seed ^ (x as u64) ^ ((y as u64) << 32));
-        // A gradient from sixteen directions is as good as any, and needs no sine.
-        let gx = ((h & 0xffff) as f32) / 32768.0 - 1.0;
-        let gy = (((h >> 16) & 0xffff) as f32) / 32768.0 - 1.0;
+        let [gx, gy] = self.gradients[(y * self.period.0 + x) as usize];
         gx * dx + gy * dy
     }
 

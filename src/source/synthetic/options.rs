@@ -22,6 +22,18 @@ pub enum View {
     Full,
 }
 
+impl View {
+    /// The view of that name: `octagon`, `circle` or `full`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "octagon" => Some(Self::Octagon),
+            "circle" => Some(Self::Circle),
+            "full" => Some(Self::Full),
+            _ => None,
+        }
+    }
+}
+
 /// What to render. Equal options give equal frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -113,13 +125,11 @@ impl Options {
             "polyps" => self.polyps = switch()?,
             "panel" => self.panel = switch()?,
             "view" => {
-                self.view = match value {
-                    "octagon" => Some(View::Octagon),
-                    "circle" => Some(View::Circle),
-                    "full" => Some(View::Full),
-                    "any" => None,
-                    _ => return Err(refuse(spec, key, value, "octagon, circle, full or any")),
+                let named = View::named(value);
+                if named.is_none() && value != "any" {
+                    return Err(refuse(spec, key, value, "octagon, circle, full or any"));
                 }
+                self.view = named;
             }
             _ => {
                 return Err(refuse(spec, key, value, "known options: seed, frames, polyps, panel, view"));

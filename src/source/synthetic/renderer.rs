@@ -9,7 +9,7 @@ use super::look::{FieldOfView, draw_panel};
 use super::noise::Rng;
 use super::options::Options;
 use super::polyp::{Polyp, mark_contacts, populate};
-use super::raster::{BAND, Band, DrawList, NOTHING};
+use super::raster::{BAND, Band, DrawList, NOTHING, Spans};
 use super::scene::{draw_mesh, draw_wall};
 use super::sensor::{Samples, Sensor, blur, soften};
 use super::shade::{BUBBLE, Shader, WALL};
@@ -25,7 +25,7 @@ const NEUTRAL: u8 = 128;
 /// Share of the frame time for which the shutter is open.
 const SHUTTER: f64 = 0.3;
 /// Brightness that the automatic exposure aims at, in linear light before the skin takes its share.
-const EXPOSURE: f32 = 0.85;
+const EXPOSURE: f32 = 0.98;
 
 /// A frame with its ground truth.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Renderer {
             .iter()
             .map(|polyp| {
                 let [s, theta, radius] = polyp.middle(&tube);
-                Attraction { s, theta, radius, strength: 0.55 }
+                Attraction { s, theta, radius, strength: 0.7 }
             })
             .collect();
         // Without polyps the camera goes the same way, so that the pictures can be compared.
@@ -91,7 +91,7 @@ impl Renderer {
         let skins = std::iter::once(wall).chain(polyps.iter().map(|p| Skin::polyp(&wall, p))).collect();
         let field = FieldOfView::new(&options);
         let lens = Lens::new(field.centre, field.reach);
-        let lamp = Rng::new(seed, "lamp").range(0.8, 1.25);
+        let lamp = Rng::new(seed, "lamp").range(0.7, 1.3);
         Ok(Self {
             tube,
             polyps,
@@ -120,13 +120,38 @@ impl Renderer {
     /// Frame `number` with ground truth.
     pub fn render(&self, number: u64) -> Result<Rendered> {
         let (picture, labels) = self.draw(number)?;
-        let polyps = measure(&labels, &picture, &self.polyps, self.field.area());
+        let course = self.path.look(&self.tube, self.time(number));
+        let alone = |index: usize| self.area_alone(index, &course);
+        let polyps = measure(&labels, &picture, &self.polyps, self.field.area(), alone);
         Ok(Rendered { picture, labels, polyps })
+    }
+
+    /// Seconds at which frame `number` is taken.
+    fn time(&self, number: u64) -> f64 {
+        number as f64 * self.options.frame_time()
+    }
+
+    /// Pixels of the frame that polyp `index` would cover if nothing hid it.
+    fn area_alone(&self, index: usize, course: &Course) -> usize {
+        let size = (self.options.width, self.options.height);
+        let polyp = &self.polyps[index];
+        let mut list = DrawList::new(size.1);
+        let mesh = (polyp.mesh.vertices.as_slice(), polyp.mesh.triangles.as_slice());
+        draw_mesh(&mut list, mesh, (polyp.s, 0), course, &self.lens, size);
+        let whole: Spans = vec![(0, size.0); size.1];
+        let mut band = Band::new(size.0);
+        (0..size.1.div_ceil(BAND))
+            .map(|index| {
+                band.clear();
+                list.draw(index, &whole, &mut band);
+                (0..BAND).map(|row| band.row(row).1.iter().filter(|s| **s != NOTHING).count()).sum::<usize>()
+            })
+            .sum()
     }
 
     fn draw(&self, number: u64) -> Result<(Picture, Vec<u8>)> {
         let (width, height) = (self.options.width, self.options.height);
-        let time = number as f64 * self.options.frame_time();
+        let time = self.time(number);
         let course = self.path.look(&self.tube, time);
         let mut list = DrawList::new(height);
         for (i, polyp) in self.polyps.iter().enumerate() {

@@ -10,9 +10,9 @@ use super::shade::WALL;
 /// Distance of each of the two lamps from the lens, in radii of the tube.
 const LAMP_OFFSET: f32 = 0.13;
 /// Keeps the light finite where the wall touches the lens.
-const NEAR: f32 = 0.12;
+const NEAR: f32 = 0.06;
 /// Light that the walls throw on one another, relative to the lamps'.
-const INDIRECT: f32 = 0.10;
+const INDIRECT: f32 = 0.035;
 
 /// Measures the light that the wall sends to the camera: what the automatic exposure goes by.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ fn lit(p: Vec3, distance: f32, axes: &[Vec3; 3], n: Vec3) -> Lit {
     let side = (n[0] * axes[0][0] + n[1] * axes[1][0] + n[2] * axes[2][0]) * LAMP_OFFSET * inverse;
     let ahead = (p[2] * inverse).max(0.0);
     // Lamps shine forward; the tissue scatters light inside, so that terminators are soft.
-    let beam = 0.18 + 0.82 * ahead * ahead.sqrt();
+    let beam = 0.10 + 0.90 * ahead * ahead.sqrt();
     let soft = |cosine: f32| ((cosine + 0.12) / 1.12).max(0.0);
     let near = distance * distance + NEAR;
     let direct = 0.5 * (soft(facing + side) + soft(facing - side)) * beam / near;

@@ -81,7 +81,7 @@ impl Shader<'_> {
         });
         if on_wall && a[attribute::COVER] > 0.01 {
             // Residue has a ragged edge: the texture's tone decides where it begins.
-            let edge = ((a[attribute::COVER] * 1.6 - 0.2 - 0.9 * unit(fine, 8)) * 2.5).clamp(0.0, 0.85);
+            let edge = ((a[attribute::COVER] * 1.6 - 0.2 - 0.9 * unit(fine, 8)) * 1.6).clamp(0.0, 0.62);
             color = mix(color, RESIDUE, edge);
         }
         let (hu, hv) = (slope(16, skin.relief), slope(24, skin.relief));
@@ -97,7 +97,7 @@ impl Shader<'_> {
             let strength = skin.gloss * self.gain / (distance * distance + 0.12);
             // Only where mucus lies is the surface a mirror; elsewhere it is merely moist.
             let wet = ((unit(coarse, 8) - 0.5) * 5.0).clamp(0.0, 1.0);
-            shine = strength * (2.2 * wet * lobe(SHARP) + 0.035 * lobe(SHEEN));
+            shine = strength * (2.8 * wet * lobe(SHARP) + 0.035 * lobe(SHEEN));
         }
         if surface == BUBBLE {
             // A bubble is a thin shell: bright at its rim, a mirror in its middle.

@@ -39,13 +39,13 @@ impl Skin {
     pub(super) fn wall(seed: u64) -> Self {
         let mut rng = Rng::new(seed, "wall skin");
         let hue = rng.unit();
-        let pale = mix([0.62, 0.245, 0.105], [0.60, 0.255, 0.15], hue);
-        let deep = mix([0.45, 0.095, 0.036], [0.43, 0.098, 0.055], hue);
+        let pale = mix([0.64, 0.215, 0.072], [0.60, 0.225, 0.135], hue);
+        let deep = mix([0.45, 0.075, 0.022], [0.41, 0.080, 0.045], hue);
         Self {
             pale,
             deep,
             vessel: [0.30, 0.62, 0.55],
-            vessels: [rng.range(0.45, 0.95), rng.range(0.08, 0.3)],
+            vessels: [rng.range(0.6, 1.3), rng.range(0.1, 0.35)],
             relief: [1.0, 0.8],
             gloss: rng.range(0.8, 1.3),
         }
@@ -78,7 +78,7 @@ fn scale_each(a: Vec3, k: Vec3) -> Vec3 {
 }
 
 /// The residue's colour: bile-stained mucus.
-pub(super) const RESIDUE: Vec3 = [0.50, 0.30, 0.05];
+pub(super) const RESIDUE: Vec3 = [0.56, 0.27, 0.045];
 
 /// The camera's response: exposure, shoulder and gamma in one table per colour.
 #[derive(Debug)]

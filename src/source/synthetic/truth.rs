@@ -1,5 +1,6 @@
 //! Ground truth of a frame: which polyps are seen, where, and how well.
 
+use super::outline::Region;
 use super::polyp::{Kind, Polyp};
 use crate::frame::Picture;
 
@@ -20,14 +21,26 @@ pub struct PolypView {
     pub bbox: [usize; 4],
     /// Number of its pixels.
     pub area_px: usize,
+    /// Share of it that nothing hides: neither a fold, nor another polyp, nor the edge of the picture.
+    pub visibility: f32,
     /// Mean luma of its pixels, 16 to 235.
     pub luma: f32,
     /// Whether it is large and bright enough for an observer to mark it.
     pub noticeable: bool,
+    /// Outlines of what is seen of it, `[x, y]` in pixels, one per connected piece, largest first.
+    pub polygons: Vec<Vec<[f32; 2]>>,
 }
 
 /// Finds the polyps in a label image.
-pub(super) fn measure(labels: &[u8], picture: &Picture, polyps: &[Polyp], field: usize) -> Vec<PolypView> {
+///
+/// `alone` gives the number of pixels that a polyp would cover if nothing hid it.
+pub(super) fn measure(
+    labels: &[u8],
+    picture: &Picture,
+    polyps: &[Polyp],
+    field: usize,
+    alone: impl Fn(usize) -> usize,
+) -> Vec<PolypView> {
     #[derive(Clone, Copy)]
     struct Extent {
         low: [usize; 2],
@@ -53,13 +66,16 @@ pub(super) fn measure(labels: &[u8], picture: &Picture, polyps: &[Polyp], field:
     seen.map(|(i, extent)| {
         let luma = extent.luma as f64 / extent.area as f64;
         let [x, y] = extent.low;
+        let bbox = [x, y, extent.high[0] + 1 - x, extent.high[1] + 1 - y];
         PolypView {
             id: i as u8,
             kind: polyps[i - 1].kind,
-            bbox: [x, y, extent.high[0] + 1 - x, extent.high[1] + 1 - y],
+            bbox,
             area_px: extent.area,
+            visibility: (extent.area as f32 / alone(i - 1).max(1) as f32).min(1.0),
             luma: luma as f32,
             noticeable: extent.area as f64 >= MIN_SHARE * field as f64 && luma >= MIN_LUMA,
+            polygons: Region { labels, width, label: i as u8, bbox }.outlines(),
         }
     })
     .collect()

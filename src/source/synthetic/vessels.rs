@@ -62,7 +62,7 @@ pub(super) fn draw(rng: &mut Rng, size: usize, side: f32) -> Vec<f32> {
 fn grow(rng: &mut Rng, cover: &mut [f32], size: usize, shoot: &mut Shoot, strength: f32) {
     let (mut curl, mut drift) = (0.0, rng.normal() * 0.01);
     // Thin vessels are fainter: less blood between the camera and the tissue behind.
-    let depth = strength * (0.35 + 0.3 * shoot.width).min(1.0);
+    let depth = strength * (0.5 + 0.3 * shoot.width).min(1.0);
     while shoot.length > 0.0 {
         curl = 0.86 * curl + 0.05 * rng.normal();
         if rng.unit() < 0.02 {
