@@ -67,6 +67,8 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
             break
         }
         'endort;stream' {
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write the video with its findings drawn to this file, or for several sources into this folder')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write the video with its findings drawn to this file, or for several sources into this folder')
             [CompletionResult]::new('--results', '--results', [CompletionResultType]::ParameterName, 'Write each frame''s record to this file or folder; `-` prints them as JSON Lines and nothing else')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Format of the records [default: by the file''s ending, else jsonl]')
             [CompletionResult]::new('--pace', '--pace', [CompletionResultType]::ParameterName, 'Whether frames come when they are due, or as fast as they are taken; live sources have their own pace')

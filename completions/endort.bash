@@ -137,12 +137,20 @@ _endort() {
             return 0
             ;;
         endort__subcmd__stream)
-            opts="-v -q -h -V --results --format --pace --policy --resume --retry-failed --json --model --runtime --precision --threads --target-fps --max-latency-ms --buffer-size --device --optimization-level --no-ai --config --verbose --quiet --help --version"
+            opts="-o -v -q -h -V --output --results --format --pace --policy --resume --retry-failed --json --model --runtime --precision --threads --target-fps --max-latency-ms --buffer-size --device --optimization-level --no-ai --config --verbose --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --results)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

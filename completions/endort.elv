@@ -62,6 +62,8 @@ set edit:completion:arg-completer[endort] = {|@words|
             cand --version 'Print version'
         }
         &'endort;stream'= {
+            cand -o 'Write the video with its findings drawn to this file, or for several sources into this folder'
+            cand --output 'Write the video with its findings drawn to this file, or for several sources into this folder'
             cand --results 'Write each frame''s record to this file or folder; `-` prints them as JSON Lines and nothing else'
             cand --format 'Format of the records [default: by the file''s ending, else jsonl]'
             cand --pace 'Whether frames come when they are due, or as fast as they are taken; live sources have their own pace'

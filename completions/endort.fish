@@ -63,6 +63,7 @@ complete -c endort -n "__fish_endort_using_subcommand bench" -s v -l verbose -d 
 complete -c endort -n "__fish_endort_using_subcommand bench" -s q -l quiet -d 'Say nothing but errors'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s V -l version -d 'Print version'
+complete -c endort -n "__fish_endort_using_subcommand stream" -s o -l output -d 'Write the video with its findings drawn to this file, or for several sources into this folder' -r -F
 complete -c endort -n "__fish_endort_using_subcommand stream" -l results -d 'Write each frame\'s record to this file or folder; `-` prints them as JSON Lines and nothing else' -r -F
 complete -c endort -n "__fish_endort_using_subcommand stream" -l format -d 'Format of the records [default: by the file\'s ending, else jsonl]' -r -f -a "jsonl\t'A JSON document per frame, one to a line'
 csv\t'A row per finding'

@@ -1,9 +1,8 @@
 //! One builder for tests that run the program: a folder of its own, arguments, environment, input; then the
 //! exact standard output, standard error and exit code.
 
-#![allow(dead_code)]
-
 use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -78,6 +77,17 @@ impl Run {
     pub fn finish(mut self) -> Finished {
         let output = self.command.stdin(Stdio::null()).output().unwrap();
         Finished::new(&output)
+    }
+
+    /// Runs it with a reader that takes one line of its output and leaves.
+    pub fn pipe_into_reader_of_one_line(mut self) -> Finished {
+        let mut child =
+            self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut stdout).unwrap();
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        Finished { code: child.wait().unwrap().code(), stdout, stderr }
     }
 
     /// Starts it, with its output thrown away.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::media_clips::clip;
+use crate::media_clips::{clip, ffmpeg_rgb, probe, probe_frames};
 use crate::program::{Finished, Sandbox};
 use crate::small_model;
 
@@ -94,6 +94,26 @@ fn a_recording_becomes_records_and_a_line_of_summary() {
     let found = records.iter().filter(|record| record["detections"][0]["area_px"].as_u64() > Some(0));
     assert!(found.count() > 20, "the test picture has red in it");
     assert_eq!(sandbox.names("."), ["exams", "out.jsonl", "red.onnx"]);
+}
+
+#[test]
+fn an_annotated_video_has_the_recordings_frames_and_its_findings_drawn() {
+    let sandbox = recordings(&["h264_audio.mp4"]);
+    let exam = "exams/h264_audio/exam.mp4";
+    stream(&sandbox, &[exam, "-o", "out.mp4", "--results", "out.jsonl"]).code(0).stderr("");
+    stream(&sandbox, &[exam, "-o", "plain.mp4", "--no-ai"]).code(0).stderr("");
+    let frames = probe_frames(&sandbox.file(exam)).len();
+    for name in ["out.mp4", "plain.mp4"] {
+        assert_eq!(probe_frames(&sandbox.file(name)).len(), frames);
+        let kinds = probe(&sandbox.file(name), &["-show_entries", "stream=codec_type"]);
+        assert_eq!(kinds, "video\naudio\n");
+    }
+    assert_eq!(sandbox.read("out.jsonl").lines().count(), frames);
+    let differs = |plain: &[u8], drawn: &[u8]| plain.iter().zip(drawn).any(|(a, b)| a.abs_diff(*b) > 60);
+    let [drawn, plain] = ["out.mp4", "plain.mp4"].map(|name| ffmpeg_rgb(&sandbox.file(name), "null"));
+    let size = drawn.len() / frames;
+    let marked = drawn.chunks(size).zip(plain.chunks(size)).filter(|(drawn, plain)| differs(plain, drawn));
+    assert!(marked.count() > frames / 2, "findings are drawn");
 }
 
 #[test]
@@ -298,6 +318,56 @@ fn what_cannot_work_is_told_at_once() {
         assert!(run.stderr.starts_with(&format!("endort: {message}")), "{}", run.stderr);
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
     }
+}
+
+#[test]
+fn a_live_source_that_is_interrupted_leaves_whole_outputs() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    let args = ["stream", "synthetic:160x120@30", "--pace", "source", "--model", "red.onnx"];
+    let outputs = ["-o", "out.mp4", "--results", "out.jsonl"];
+    let mut child = sandbox.endort([&args[..], &outputs].concat()).start();
+    wait_for(|| {
+        fs::read_to_string(sandbox.file("out.jsonl.part")).is_ok_and(|text| text.lines().count() > 5)
+    });
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let records = timeless(&sandbox.read("out.jsonl"));
+    assert!(records.len() > 5);
+    assert_eq!(probe_frames(&sandbox.file("out.mp4")).len(), records.len());
+    assert_eq!(sandbox.names("."), ["out.jsonl", "out.mp4", "red.onnx"]);
+}
+
+#[test]
+fn a_batch_that_is_interrupted_keeps_whole_recordings_only() {
+    let sandbox = recordings(&["h264.mp4", "h264_audio.mp4"]);
+    let batch = ["stream", "exams", "--model", "red.onnx", "--results", "out"];
+    let slow = ["--pace", "source", "--policy", "every-frame"];
+    let mut child = sandbox.endort([&batch[..], &slow].concat()).start();
+    let second = sandbox.file("out/h264_audio/exam.jsonl.part");
+    wait_for(|| fs::read_to_string(&second).is_ok_and(|text| text.lines().count() > 5));
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(results(&sandbox.file("out")).into_keys().collect::<Vec<_>>(), ["h264/exam.jsonl"]);
+    let resume = [&batch[..], &slow, &["--resume", "--json"]].concat();
+    assert_eq!(states(&sandbox.endort(resume).finish().code(0)), ["skipped", "done"]);
+}
+
+/// Waits until `condition` holds; for longer than any machine needs.
+fn wait_for(condition: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("waited a minute in vain");
+}
+
+/// What Ctrl-C does.
+fn interrupt(child: &std::process::Child) {
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
 }
 
 #[test]

@@ -1,15 +1,14 @@
 //! One source through the pipeline into its outputs.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::super::Context;
 use super::super::model::Loaded;
-use super::super::{Console, Context};
 use super::fingerprint::hex;
 use super::ledger::Tally;
 use super::plan::Job;
@@ -27,7 +26,8 @@ use crate::sink::coco::{Coco, Images};
 use crate::sink::csv::Csv;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::output::Output;
-use crate::source::{self, OpenOptions, SourceEvent, SourceInfo};
+use crate::sink::video::{VideoOptions, VideoSink};
+use crate::source::{self, Location, OpenOptions, SourceEvent, SourceInfo};
 
 /// Everything that is the same for every source.
 pub struct Work<'a> {
@@ -114,7 +114,8 @@ impl<'a> Work<'a> {
         let default_policy = if info.live { Policy::NewestWins } else { Policy::EveryFrame };
         let options = RunOptions { policy: self.policy.unwrap_or(default_policy), ..self.options.clone() };
         let mut outputs = Outputs {
-            sinks: self.sinks(job, &info)?,
+            video: video(job, &info)?,
+            results: self.results(job, &info)?,
             name: info.name.clone(),
             cancel,
             keep_part: keep_part || info.live,
@@ -130,6 +131,9 @@ impl<'a> Work<'a> {
         });
         let (clock, progress) = (RealClock::new(), Progress::default());
         let report = pipeline::run(source, analyzer, &mut outputs, &options, &clock, cancel, &progress)?;
+        for note in outputs.video.iter().flat_map(VideoSink::notes) {
+            self.context.console.note(&format!("{}: {note}", info.name));
+        }
         Ok(Finished {
             tally: outputs.seen.tally(&report),
             kept: outputs.kept,
@@ -139,21 +143,13 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn sinks(&self, job: &Job, info: &SourceInfo) -> Result<Vec<Box<dyn Sink>>> {
-        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-        if let Some(path) = &job.results {
-            sinks.push(self.results(path, info)?);
-        }
-        if self.to_stdout {
-            let console: &Console = &self.context.console;
-            sinks.push(Box::new(JsonLines::new(console.output())));
-        }
-        Ok(sinks)
-    }
-
-    fn results(&self, path: &Path, info: &SourceInfo) -> Result<Box<dyn Sink>> {
+    fn results(&self, job: &Job, info: &SourceInfo) -> Result<Option<Box<dyn Sink>>> {
+        let Some(path) = &job.results else {
+            let lines = self.to_stdout.then(|| JsonLines::new(self.context.console.output()));
+            return Ok(lines.map(|lines| Box::new(lines) as Box<dyn Sink>));
+        };
         let output = Output::file(path)?;
-        Ok(match self.format {
+        Ok(Some(match self.format {
             Format::Jsonl => Box::new(JsonLines::new(output)),
             Format::Csv => Box::new(Csv::new(output)?),
             Format::Coco => {
@@ -161,7 +157,7 @@ impl<'a> Work<'a> {
                 let labels = self.loaded.as_ref().map(|loaded| loaded.processor.manifest().labels.as_slice());
                 Box::new(Coco::new(output, images, labels.unwrap_or_default())?)
             }
-        })
+        }))
     }
 
     /// Says aloud what a source tells while it runs.
@@ -186,9 +182,19 @@ impl<'a> Work<'a> {
     }
 }
 
-/// All sinks of one source, and the bars that show how far it is.
+fn video(job: &Job, info: &SourceInfo) -> Result<Option<VideoSink>> {
+    let Some(path) = &job.video else { return Ok(None) };
+    let origin = match &job.input.location {
+        Location::File(path) => Some(path.as_path()),
+        _ => None,
+    };
+    VideoSink::create(path, info, origin, VideoOptions::default()).map(Some)
+}
+
+/// The outputs of one source, and the bars that show how far it is.
 struct Outputs<'a> {
-    sinks: Vec<Box<dyn Sink>>,
+    video: Option<VideoSink>,
+    results: Option<Box<dyn Sink>>,
     name: String,
     cancel: &'a Cancel,
     keep_part: bool,
@@ -223,20 +229,20 @@ impl Seen {
 
 impl Sink for Outputs<'_> {
     fn wants_overlay(&self) -> bool {
-        self.sinks.iter().any(|sink| sink.wants_overlay())
+        self.video.as_ref().is_some_and(Sink::wants_overlay)
     }
 
     fn picture(&mut self, frame: &Frame) -> Result<()> {
         self.seen.frames += 1;
         let share = self.bar.advance(self.seen.frames);
         self.overall.advance(self.seen.frames, share, self.bytes);
-        self.sinks.iter_mut().try_for_each(|sink| sink.picture(frame))
+        self.video.iter_mut().try_for_each(|video| video.picture(frame))
     }
 
     fn record(&mut self, record: &FrameRecord) -> Result<()> {
         self.seen.frames_with_findings += u64::from(!record.detections.is_empty());
         self.seen.tracks.extend(record.detections.iter().filter_map(|detection| detection.track_id));
-        self.sinks.iter_mut().try_for_each(|sink| sink.record(record))
+        self.results.iter_mut().try_for_each(|results| results.record(record))
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -251,7 +257,8 @@ impl Sink for Outputs<'_> {
             let detail = "no frame could be decoded".to_owned();
             return Err(Error::Media { source_name: self.name.clone(), detail });
         }
-        self.sinks.iter_mut().try_for_each(|sink| sink.finish())?;
+        self.video.iter_mut().try_for_each(Sink::finish)?;
+        self.results.iter_mut().try_for_each(|results| results.finish())?;
         self.kept = true;
         Ok(())
     }

@@ -34,6 +34,10 @@ pub struct Args {
     #[arg(value_name = "SOURCE", required = true)]
     pub sources: Vec<String>,
 
+    /// Write the video with its findings drawn to this file, or for several sources into this folder
+    #[arg(short, long, value_name = "FILE|DIR")]
+    pub output: Option<PathBuf>,
+
     /// Write each frame's record to this file or folder; `-` prints them as JSON Lines and nothing else
     #[arg(long, value_name = "FILE|DIR|-")]
     pub results: Option<PathBuf>,
@@ -144,7 +148,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let results = args.results.as_deref().filter(|_| !to_stdout);
     let format = args.format.or_else(|| results.map(Format::of)).unwrap_or(Format::Jsonl);
     check(args, to_stdout, format)?;
-    let plan = Plan::new(Wanted { sources: &args.sources, video: None, results, format })?;
+    let plan = Plan::new(Wanted { sources: &args.sources, video: args.output.as_deref(), results, format })?;
     if plan.pictures > 0 {
         context.console.note(&format!("{} pictures left out: process-frame takes those", plan.pictures));
     }
