@@ -29,40 +29,32 @@ complete -c endort -n "__fish_endort_needs_command" -s v -l verbose -d 'Say whic
 complete -c endort -n "__fish_endort_needs_command" -s q -l quiet -d 'Say nothing but errors'
 complete -c endort -n "__fish_endort_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_needs_command" -s V -l version -d 'Print version'
-complete -c endort -n "__fish_endort_needs_command" -f -a "bench" -d 'Measure whether this box holds the budget'
+complete -c endort -n "__fish_endort_needs_command" -f -a "process-frame" -d 'Find polyps in pictures'
 complete -c endort -n "__fish_endort_needs_command" -f -a "stream" -d 'Find polyps in recordings and live sources'
-complete -c endort -n "__fish_endort_using_subcommand bench" -l model -d 'Model to measure; repeat it for several' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime -d 'Runtime to measure; repeat it for several [default: auto]' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l precision -d 'Number format to measure; repeat it for several' -r -f -a "fp32\t''
+complete -c endort -n "__fish_endort_needs_command" -f -a "bench" -d 'Measure whether this box holds the budget'
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l overlay -d 'Write each picture with its findings drawn, as PNG, to this file or folder' -r -F
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l mask -d 'Write each picture\'s mask, an 8-bit PNG of 0 and 255, to this file or folder' -r -F
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l runtime -d 'Runtime that executes the model [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l precision -d 'Number format that the model computes in' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"
-complete -c endort -n "__fish_endort_using_subcommand bench" -l threads -d 'Threads for the model [default: one per core]' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l pace -d 'Whether frames come when they are due, or as fast as they are taken' -r -f -a "camera\t'Each frame when it is due, as from a camera'
-max\t'Each frame as soon as there is room for it'
-both\t'First the one, then the other'"
-complete -c endort -n "__fish_endort_using_subcommand bench" -l duration -d 'Seconds to measure for; the source is repeated if it is shorter [default: the source once]' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l warmup -d 'Frames that are run first and not counted' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l streams -d 'Streams at once, or `auto`: how many this box holds within the budget' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l ground-truth -d 'Also measure accuracy against DIR/images and DIR/masks (equal stems)' -r -F
-complete -c endort -n "__fish_endort_using_subcommand bench" -l json -d 'Write the report as JSON to FILE; `-` prints it and nothing else' -r -F
-complete -c endort -n "__fish_endort_using_subcommand bench" -l csv -d 'Write the report as CSV to FILE' -r -F
-complete -c endort -n "__fish_endort_using_subcommand bench" -l markdown -d 'Write the report as Markdown to FILE' -r -F
-complete -c endort -n "__fish_endort_using_subcommand bench" -l compare -d 'Say what changed beyond noise since the JSON report in FILE' -r -F
-complete -c endort -n "__fish_endort_using_subcommand bench" -l target-fps -d 'Frames per second that the budget asks for [default: 30]' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l max-latency-ms -d 'Longest time from captured to presented before a frame is a violation [default: 200]' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l buffer-size -d 'Frames that may wait for the AI [default: 5]' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l device -d 'Where the model runs: cpu, cuda:N, metal, or auto (a GPU where one is usable) [default: auto]' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l optimization-level -d 'How far the model is rewritten before it runs [default: high]' -r -f -a "off\t''
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l threads -d 'Threads for the model [default: one per core]' -r
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l target-fps -d 'Frames per second that the budget asks for [default: 30]' -r
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l max-latency-ms -d 'Longest time from captured to presented before a frame is a violation [default: 200]' -r
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l buffer-size -d 'Frames that may wait for the AI [default: 5]' -r
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l device -d 'Where the model runs: cpu, cuda:N, metal, or auto (a GPU where one is usable) [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l optimization-level -d 'How far the model is rewritten before it runs [default: high]' -r -f -a "off\t''
 low\t''
 medium\t''
 high\t''"
-complete -c endort -n "__fish_endort_using_subcommand bench" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
-complete -c endort -n "__fish_endort_using_subcommand bench" -l check -d 'Exit with 3 if a run misses its budget'
-complete -c endort -n "__fish_endort_using_subcommand bench" -l no-ai -d 'Let the video pass without running a model'
-complete -c endort -n "__fish_endort_using_subcommand bench" -s v -l verbose -d 'Say which settings are in force and where each came from'
-complete -c endort -n "__fish_endort_using_subcommand bench" -s q -l quiet -d 'Say nothing but errors'
-complete -c endort -n "__fish_endort_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c endort -n "__fish_endort_using_subcommand bench" -s V -l version -d 'Print version'
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l json -d 'Print one JSON record per picture and nothing else'
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l no-ai -d 'Let the video pass without running a model'
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -s v -l verbose -d 'Say which settings are in force and where each came from'
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -s q -l quiet -d 'Say nothing but errors'
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -s V -l version -d 'Print version'
 complete -c endort -n "__fish_endort_using_subcommand stream" -s o -l output -d 'Write the video with its findings drawn to this file, or for several sources into this folder' -r -F
 complete -c endort -n "__fish_endort_using_subcommand stream" -l results -d 'Write each frame\'s record to this file or folder; `-` prints them as JSON Lines and nothing else' -r -F
 complete -c endort -n "__fish_endort_using_subcommand stream" -l format -d 'Format of the records [default: by the file\'s ending, else jsonl]' -r -f -a "jsonl\t'A JSON document per frame, one to a line'
@@ -95,3 +87,35 @@ complete -c endort -n "__fish_endort_using_subcommand stream" -s v -l verbose -d
 complete -c endort -n "__fish_endort_using_subcommand stream" -s q -l quiet -d 'Say nothing but errors'
 complete -c endort -n "__fish_endort_using_subcommand stream" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand stream" -s V -l version -d 'Print version'
+complete -c endort -n "__fish_endort_using_subcommand bench" -l model -d 'Model to measure; repeat it for several' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime -d 'Runtime to measure; repeat it for several [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l precision -d 'Number format to measure; repeat it for several' -r -f -a "fp32\t''
+fp16\t''
+int8\t''"
+complete -c endort -n "__fish_endort_using_subcommand bench" -l threads -d 'Threads for the model [default: one per core]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l pace -d 'Whether frames come when they are due, or as fast as they are taken' -r -f -a "camera\t'Each frame when it is due, as from a camera'
+max\t'Each frame as soon as there is room for it'
+both\t'First the one, then the other'"
+complete -c endort -n "__fish_endort_using_subcommand bench" -l duration -d 'Seconds to measure for; the source is repeated if it is shorter [default: the source once]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l warmup -d 'Frames that are run first and not counted' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l streams -d 'Streams at once, or `auto`: how many this box holds within the budget' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l ground-truth -d 'Also measure accuracy against DIR/images and DIR/masks (equal stems)' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l json -d 'Write the report as JSON to FILE; `-` prints it and nothing else' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l csv -d 'Write the report as CSV to FILE' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l markdown -d 'Write the report as Markdown to FILE' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l compare -d 'Say what changed beyond noise since the JSON report in FILE' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l target-fps -d 'Frames per second that the budget asks for [default: 30]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l max-latency-ms -d 'Longest time from captured to presented before a frame is a violation [default: 200]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l buffer-size -d 'Frames that may wait for the AI [default: 5]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l device -d 'Where the model runs: cpu, cuda:N, metal, or auto (a GPU where one is usable) [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l optimization-level -d 'How far the model is rewritten before it runs [default: high]' -r -f -a "off\t''
+low\t''
+medium\t''
+high\t''"
+complete -c endort -n "__fish_endort_using_subcommand bench" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l check -d 'Exit with 3 if a run misses its budget'
+complete -c endort -n "__fish_endort_using_subcommand bench" -l no-ai -d 'Let the video pass without running a model'
+complete -c endort -n "__fish_endort_using_subcommand bench" -s v -l verbose -d 'Say which settings are in force and where each came from'
+complete -c endort -n "__fish_endort_using_subcommand bench" -s q -l quiet -d 'Say nothing but errors'
+complete -c endort -n "__fish_endort_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c endort -n "__fish_endort_using_subcommand bench" -s V -l version -d 'Print version'
