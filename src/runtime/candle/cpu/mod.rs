@@ -5,6 +5,7 @@
 //! tile kernel; buffers are shared by values that are never alive together ([`buffers`]). A run allocates
 //! nothing.
 
+mod aligned;
 mod buffers;
 mod epilogue;
 mod ops;
@@ -12,7 +13,7 @@ mod plan;
 mod simd;
 mod tile;
 
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use candle_core::{DType, Device, Storage, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
@@ -43,7 +44,7 @@ struct State {
     outputs: Vec<HostTensor>,
 }
 
-/// Reads the engine's input into the first buffers.
+/// Fills a buffer with the engine's input, or with a constant.
 struct Load<'a> {
     input: &'a [f32],
     order: &'a Transposed,
@@ -81,9 +82,13 @@ impl CpuEngine {
         let buffers = plan
             .buffers
             .iter()
-            .map(|b| match &b.constant {
-                Some(data) => Tensor::from_slice(data, data.len(), &Device::Cpu),
-                None => Tensor::zeros(b.len, DType::F32, &Device::Cpu),
+            .map(|b| {
+                let buffer = Tensor::zeros(b.len + aligned::SLACK, DType::F32, &Device::Cpu)?;
+                if let Some(data) = &b.constant {
+                    let order = Transposed { rows: 1, columns: data.len() };
+                    ops::execute(&Load { input: data, order: &order }, &buffer, &[])?;
+                }
+                Ok(buffer)
             })
             .collect::<candle_core::Result<_>>()
             .map_err(|e| fail(e.to_string()))?;
@@ -120,8 +125,8 @@ impl State {
         for (host, source) in self.outputs.iter_mut().zip(&self.plan.outputs) {
             let (storage, _) = self.buffers[source.buffer].storage_and_layout();
             match &*storage {
-                Storage::Cpu(CpuStorage::F32(values)) => source.order.copy(values, &mut host.data),
-                _ => candle_core::bail!("a buffer does not hold 32-bit floats"),
+                Storage::Cpu(storage) => source.order.copy(ops::values(storage)?, &mut host.data),
+                _ => candle_core::bail!("a buffer is not in ordinary memory"),
             }
         }
         Ok(())

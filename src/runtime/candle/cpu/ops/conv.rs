@@ -22,6 +22,9 @@ thread_local! {
 /// Least number of pixels of a work item, so that packed weights are reused.
 const MIN_PIXELS: usize = 32;
 
+/// Input values of a block of pixels that all panels go over before the next block: an L1 cache's worth.
+const BLOCK_VALUES: usize = 8192;
+
 /// A tap of the kernel, relative to the pixel's own input position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Tap {
@@ -383,25 +386,33 @@ impl Line<'_> {
         let (conv, phase) = (self.conv, self.phase);
         let channels = conv.output[2];
         let packed = &phase.groups[group];
-        let first = columns.start * conv.step[1] + phase.start[1];
-        for panel in &packed.panels {
-            let offset = first * channels + group * (channels / conv.groups) + panel.channel;
-            let run = Run {
-                input,
-                input_step,
-                segments,
-                weights: packed.weights[panel.weights..].as_ptr(),
-                bias: packed.bias[panel.bias..].as_ptr(),
-                output: self.out.wrapping_add(offset),
-                output_step: conv.step[1] * channels,
-                residual: self.residual.wrapping_add(offset),
-                pixels: columns.len(),
-                vectors: panel.vectors,
-                channels: panel.channels,
-                epilogue: &conv.epilogue,
-            };
-            // SAFETY: the caller vouches for input and columns; panels lie inside the packed weights.
-            unsafe { run.compute::<S>() }
+        // Panels alternate over blocks of pixels, so that inputs and outputs are still in the cache.
+        let values: usize = segments.iter().map(|s| s.len).sum();
+        let block = (BLOCK_VALUES / values.max(1)).next_multiple_of(S::ROWS);
+        let mut done = 0;
+        while done < columns.len() {
+            let pixels = block.min(columns.len() - done);
+            let first = (columns.start + done) * conv.step[1] + phase.start[1];
+            for panel in &packed.panels {
+                let offset = first * channels + group * (channels / conv.groups) + panel.channel;
+                let run = Run {
+                    input: input.wrapping_add(done * input_step),
+                    input_step,
+                    segments,
+                    weights: packed.weights[panel.weights..].as_ptr(),
+                    bias: packed.bias[panel.bias..].as_ptr(),
+                    output: self.out.wrapping_add(offset),
+                    output_step: conv.step[1] * channels,
+                    residual: self.residual.wrapping_add(offset),
+                    pixels,
+                    vectors: panel.vectors,
+                    channels: panel.channels,
+                    epilogue: &conv.epilogue,
+                };
+                // SAFETY: the caller vouches for input and columns; panels lie inside the packed weights.
+                unsafe { run.compute::<S>() }
+            }
+            done += pixels;
         }
     }
 }

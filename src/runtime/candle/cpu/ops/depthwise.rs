@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::{Step, chunk};
 use crate::graph::op::Conv;
+use crate::runtime::candle::cpu::aligned::Aligned;
 use crate::runtime::candle::cpu::epilogue::{Epilogue, clamp};
 use crate::runtime::candle::cpu::simd::{Isa, Job, Simd};
 
@@ -19,8 +20,8 @@ pub struct DepthwiseConv {
     /// At top and left.
     pads: [usize; 2],
     /// `[kh, kw, channels]`.
-    weights: Vec<f32>,
-    bias: Vec<f32>,
+    weights: Aligned,
+    bias: Aligned,
     epilogue: Epilogue,
 }
 
@@ -29,7 +30,8 @@ impl DepthwiseConv {
     pub fn new(isa: Isa, c: &Conv, shapes: [&[usize]; 3], weights: &[f32], bias: Option<&[f32]>) -> Self {
         let [x, w, y] = shapes;
         let (channels, taps) = (w[0], w[2] * w[3]);
-        let packed = (0..taps).flat_map(|t| (0..channels).map(move |c| weights[c * taps + t])).collect();
+        let packed: Vec<f32> =
+            (0..taps).flat_map(|t| (0..channels).map(move |c| weights[c * taps + t])).collect();
         Self {
             isa,
             input: [x[2], x[3], x[1]],
@@ -38,8 +40,8 @@ impl DepthwiseConv {
             strides: c.strides,
             dilations: c.dilations,
             pads: [c.pads[0], c.pads[1]],
-            weights: packed,
-            bias: bias.map_or_else(|| vec![0.0; channels], <[f32]>::to_vec),
+            weights: packed.as_slice().into(),
+            bias: bias.unwrap_or(&vec![0.0; channels]).into(),
             epilogue: Epilogue::new(c.activation, c.residual),
         }
     }

@@ -8,6 +8,7 @@ pub mod reference;
 pub mod reshape;
 pub mod window;
 
+use super::aligned::{aligned, aligned_mut};
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
 
 /// One step: fills `out` from up to two inputs (empty where there are fewer).
@@ -24,16 +25,17 @@ pub trait Step: Send + Sync {
 /// A step as a candle operator that writes in place: candle hands over the buffers and allocates nothing.
 struct InPlace<'a>(&'a dyn Step);
 
-fn values(storage: &CpuStorage) -> Result<&[f32]> {
+/// A buffer's values from its first cache line on.
+pub fn values(storage: &CpuStorage) -> Result<&[f32]> {
     match storage {
-        CpuStorage::F32(v) => Ok(v),
+        CpuStorage::F32(v) => Ok(aligned(v)),
         _ => candle_core::bail!("a buffer does not hold 32-bit floats"),
     }
 }
 
 fn values_mut(storage: &mut CpuStorage) -> Result<&mut [f32]> {
     match storage {
-        CpuStorage::F32(v) => Ok(v),
+        CpuStorage::F32(v) => Ok(aligned_mut(v)),
         _ => candle_core::bail!("a buffer does not hold 32-bit floats"),
     }
 }

@@ -1,5 +1,6 @@
 //! Weights in the order in which the tile kernel reads them.
 
+use crate::runtime::candle::cpu::aligned::Aligned;
 use crate::runtime::candle::cpu::tile::MAX_PANEL;
 
 /// A panel of output channels.
@@ -18,14 +19,13 @@ pub struct Panel {
 }
 
 /// Packed weights of one group: per panel `[k][vectors * lanes]`, zeros where channels are missing.
-#[derive(Debug, Clone)]
 pub struct Packed {
     /// The panels.
     pub panels: Vec<Panel>,
     /// All panels' weights.
-    pub weights: Vec<f32>,
+    pub weights: Aligned,
     /// All panels' biases.
-    pub bias: Vec<f32>,
+    pub bias: Aligned,
 }
 
 /// Packs `k` rows of weights for `channels` output channels. `weight(k, channel)` gives a value.
@@ -36,25 +36,19 @@ pub fn pack(
     weight: impl Fn(usize, usize) -> f32,
     bias: impl Fn(usize) -> f32,
 ) -> Packed {
-    let mut packed = Packed { panels: vec![], weights: vec![], bias: vec![] };
+    let (mut panels, mut all, mut biases) = (vec![], vec![], vec![]);
     let mut channel = 0;
     for vectors in widths(channels.div_ceil(lanes)) {
         let width = vectors * lanes;
         let exist = width.min(channels - channel);
-        packed.panels.push(Panel {
-            channel,
-            channels: exist,
-            vectors,
-            weights: packed.weights.len(),
-            bias: packed.bias.len(),
-        });
+        panels.push(Panel { channel, channels: exist, vectors, weights: all.len(), bias: biases.len() });
         for row in 0..k {
-            packed.weights.extend((0..width).map(|i| if i < exist { weight(row, channel + i) } else { 0.0 }));
+            all.extend((0..width).map(|i| if i < exist { weight(row, channel + i) } else { 0.0 }));
         }
-        packed.bias.extend((0..width).map(|i| if i < exist { bias(channel + i) } else { 0.0 }));
+        biases.extend((0..width).map(|i| if i < exist { bias(channel + i) } else { 0.0 }));
         channel += exist;
     }
-    packed
+    Packed { panels, weights: all.as_slice().into(), bias: biases.as_slice().into() }
 }
 
 /// Widths of panels that add up to `vectors`: as wide as can be, but no lone vector beside a full panel.
@@ -85,6 +79,6 @@ mod tests {
         assert_eq!(p.panels.len(), 1);
         assert_eq!(p.weights[..8], [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0]);
         assert_eq!(p.weights[8..13], [10.0, 11.0, 12.0, 13.0, 14.0]);
-        assert_eq!(p.bias, [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0]);
+        assert_eq!(*p.bias, [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0]);
     }
 }
