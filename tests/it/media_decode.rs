@@ -85,6 +85,51 @@ fn colours_equal_ffmpegs_own_conversion() {
 }
 
 #[test]
+fn a_size_that_changes_on_the_way_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let joined = folder.path().join("joined.ts");
+    let mut bytes = Vec::new();
+    for size in ["160x120", "96x64"] {
+        let part = folder.path().join("part.ts");
+        let input = format!("testsrc2=size={size}:rate=25:duration=0.4");
+        let status = std::process::Command::new("ffmpeg")
+            .args(["-loglevel", "error", "-y", "-f", "lavfi", "-i", &input])
+            .args(["-c:v", "mpeg2video", "-g", "5"])
+            .arg(&part)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        bytes.extend(std::fs::read(&part).unwrap());
+    }
+    std::fs::write(&joined, bytes).unwrap();
+    let mut source = open(joined.to_str().unwrap(), &OpenOptions::default(), &Cancel::new()).unwrap();
+    let mut sizes = Vec::new();
+    while let Some(frame) = source.next().unwrap() {
+        sizes.push((frame.picture.width(), frame.picture.height()));
+    }
+    assert_eq!((sizes.first(), sizes.last()), (Some(&(160, 120)), Some(&(96, 64))));
+    sizes.dedup();
+    assert_eq!(sizes.len(), 2);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn names_of_any_bytes_are_opened() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    for name in [&b"udp:exam %03d?.mp4"[..], b"pr\xe9 exam.mp4", b"-.mp4"] {
+        let path = folder.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::copy(clip("h264.mp4"), &path).unwrap();
+    }
+    let inputs = endort::source::expand(folder.path().to_str().unwrap()).unwrap();
+    assert_eq!(inputs.len(), 3);
+    for input in inputs {
+        let mut source = endort::source::open_input(&input, &OpenOptions::default(), &Cancel::new()).unwrap();
+        assert!(source.next().unwrap().is_some(), "{}", input.name());
+    }
+}
+
+#[test]
 fn interlaced_video_is_deinterlaced_frame_by_frame() {
     for file in ["h264_interlaced.mp4", "mpeg2_interlaced.mpg"] {
         let filters =
