@@ -33,6 +33,7 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
             [CompletionResult]::new('process-frame', 'process-frame', [CompletionResultType]::ParameterValue, 'Find polyps in pictures')
             [CompletionResult]::new('stream', 'stream', [CompletionResultType]::ParameterValue, 'Find polyps in recordings and live sources')
             [CompletionResult]::new('bench', 'bench', [CompletionResultType]::ParameterValue, 'Measure whether this box holds the budget')
+            [CompletionResult]::new('render', 'render', [CompletionResultType]::ParameterValue, 'Render a colonoscopy that never was, with its ground truth')
             break
         }
         'endort;process-frame' {
@@ -113,6 +114,31 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from FILE instead of ./endort.toml')
             [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Exit with 3 if a run misses its budget')
             [CompletionResult]::new('--no-ai', '--no-ai', [CompletionResultType]::ParameterName, 'Let the video pass without running a model')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say which settings are in force and where each came from')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say which settings are in force and where each came from')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'endort;render' {
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Folder to write to; made if it is not there')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Folder to write to; made if it is not there')
+            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Name of the clip and of its ground truth, without ending [default: colonoscopy-<HEIGHT>p<FPS>]')
+            [CompletionResult]::new('--size', '--size', [CompletionResultType]::ParameterName, 'Size of the frames')
+            [CompletionResult]::new('--fps', '--fps', [CompletionResultType]::ParameterName, 'Frames per second: a number, or a fraction such as 30000/1001')
+            [CompletionResult]::new('--duration', '--duration', [CompletionResultType]::ParameterName, 'Length of the clip; 0 renders stills alone')
+            [CompletionResult]::new('--start', '--start', [CompletionResultType]::ParameterName, 'Where on the camera''s way the clip begins')
+            [CompletionResult]::new('--seed', '--seed', [CompletionResultType]::ParameterName, 'Chooses the colon, its polyps, the camera''s way and the noise')
+            [CompletionResult]::new('--stills', '--stills', [CompletionResultType]::ParameterName, 'Also render N stills with masks, each of another colon; every fourth shows no polyp')
+            [CompletionResult]::new('--view', '--view', [CompletionResultType]::ParameterName, 'Shape of the picture within the frame [default: octagon for the clip, all in turn for stills]')
+            [CompletionResult]::new('--crf', '--crf', [CompletionResultType]::ParameterName, 'Constant quality of the clip''s H.264: 0 (lossless) to 51')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from FILE instead of ./endort.toml')
+            [CompletionResult]::new('--no-polyps', '--no-polyps', [CompletionResultType]::ParameterName, 'Leave out the polyps; all else stays as it is')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON document that says what was written, and nothing else')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say which settings are in force and where each came from')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say which settings are in force and where each came from')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')

@@ -32,6 +32,7 @@ complete -c endort -n "__fish_endort_needs_command" -s V -l version -d 'Print ve
 complete -c endort -n "__fish_endort_needs_command" -f -a "process-frame" -d 'Find polyps in pictures'
 complete -c endort -n "__fish_endort_needs_command" -f -a "stream" -d 'Find polyps in recordings and live sources'
 complete -c endort -n "__fish_endort_needs_command" -f -a "bench" -d 'Measure whether this box holds the budget'
+complete -c endort -n "__fish_endort_needs_command" -f -a "render" -d 'Render a colonoscopy that never was, with its ground truth'
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l overlay -d 'Write each picture with its findings drawn, as PNG, to this file or folder' -r -F
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l mask -d 'Write each picture\'s mask, an 8-bit PNG of 0 and 255, to this file or folder' -r -F
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
@@ -119,3 +120,20 @@ complete -c endort -n "__fish_endort_using_subcommand bench" -s v -l verbose -d 
 complete -c endort -n "__fish_endort_using_subcommand bench" -s q -l quiet -d 'Say nothing but errors'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s V -l version -d 'Print version'
+complete -c endort -n "__fish_endort_using_subcommand render" -s o -l output -d 'Folder to write to; made if it is not there' -r -F
+complete -c endort -n "__fish_endort_using_subcommand render" -l name -d 'Name of the clip and of its ground truth, without ending [default: colonoscopy-<HEIGHT>p<FPS>]' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l size -d 'Size of the frames' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l fps -d 'Frames per second: a number, or a fraction such as 30000/1001' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l duration -d 'Length of the clip; 0 renders stills alone' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l start -d 'Where on the camera\'s way the clip begins' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l seed -d 'Chooses the colon, its polyps, the camera\'s way and the noise' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l stills -d 'Also render N stills with masks, each of another colon; every fourth shows no polyp' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l view -d 'Shape of the picture within the frame [default: octagon for the clip, all in turn for stills]' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l crf -d 'Constant quality of the clip\'s H.264: 0 (lossless) to 51' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand render" -l no-polyps -d 'Leave out the polyps; all else stays as it is'
+complete -c endort -n "__fish_endort_using_subcommand render" -l json -d 'Print one JSON document that says what was written, and nothing else'
+complete -c endort -n "__fish_endort_using_subcommand render" -s v -l verbose -d 'Say which settings are in force and where each came from'
+complete -c endort -n "__fish_endort_using_subcommand render" -s q -l quiet -d 'Say nothing but errors'
+complete -c endort -n "__fish_endort_using_subcommand render" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c endort -n "__fish_endort_using_subcommand render" -s V -l version -d 'Print version'

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::super::Context;
 use super::super::model::Loaded;
 use super::fingerprint::hex;
-use super::ledger::Tally;
+use super::ledger::{Tally, Timing};
 use super::plan::Job;
 use super::progress::{self, Overall};
 use super::{Args, Format, Pace};
@@ -135,7 +135,7 @@ impl<'a> Work<'a> {
             self.context.console.note(&format!("{}: {note}", info.name));
         }
         Ok(Finished {
-            tally: outputs.seen.tally(&report),
+            tally: outputs.seen.tally(&report, info.live || options.pace == pipeline::Pace::Source),
             kept: outputs.kept,
             // What is kept although a part may not be is whole: Ctrl-C came after its end.
             interrupted: !outputs.kept || (report.cancelled && outputs.keep_part),
@@ -214,15 +214,15 @@ struct Seen {
 }
 
 impl Seen {
-    fn tally(&self, report: &RunReport) -> Tally {
+    fn tally(&self, report: &RunReport, timed: bool) -> Tally {
         Tally {
             frames: self.frames,
             dropped: report.dropped,
             frames_with_findings: self.frames_with_findings,
             tracks: self.tracks.len() as u64,
-            violations: report.violations,
             fps: report.fps(),
-            latency_ms: report.latency.summary(),
+            timing: timed
+                .then(|| Timing { violations: report.violations, latency_ms: report.latency.summary() }),
         }
     }
 }

@@ -72,10 +72,18 @@ pub struct Tally {
     pub frames_with_findings: u64,
     /// Different objects over the whole recording.
     pub tracks: u64,
-    /// Frames beyond the latency budget.
-    pub violations: u64,
     /// Frames per second.
     pub fps: f64,
+    /// Absent at full speed, where latency is a matter of how many frames wait.
+    #[serde(flatten)]
+    pub timing: Option<Timing>,
+}
+
+/// How the frames of a source with a pace of its own kept to the budget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Frames beyond the latency budget.
+    pub violations: u64,
     /// Captured to presented with its findings, in milliseconds.
     pub latency_ms: Summary,
 }

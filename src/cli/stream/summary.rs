@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::job::Work;
-use super::ledger::Tally;
+use super::ledger::{Tally, Timing};
 
 /// What became of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,6 +50,34 @@ pub struct FileReport {
     pub outputs: Vec<PathBuf>,
 }
 
+/// Headings of the table; the last ones are about keeping to a budget.
+const COLUMNS: [&str; 10] =
+    ["source", "", "frames", "dropped", "with findings", "tracks", "fps", "avg ms", "p95 ms", "violations"];
+const UNTIMED_COLUMNS: usize = 7;
+
+impl FileReport {
+    fn timing(&self) -> Option<&Timing> {
+        self.tally.as_ref().and_then(|tally| tally.timing.as_ref())
+    }
+
+    fn cells(&self) -> [String; COLUMNS.len()] {
+        let figure = |value: fn(&Tally) -> String| self.tally.as_ref().map(value).unwrap_or_default();
+        let timing = |value: fn(&Timing) -> String| self.timing().map(value).unwrap_or_default();
+        [
+            self.source.clone(),
+            self.state.word().to_owned(),
+            figure(|tally| tally.frames.to_string()),
+            figure(|tally| tally.dropped.to_string()),
+            figure(|tally| tally.frames_with_findings.to_string()),
+            figure(|tally| tally.tracks.to_string()),
+            figure(|tally| format!("{:.1}", tally.fps)),
+            timing(|timing| format!("{:.1}", timing.latency_ms.avg)),
+            timing(|timing| format!("{:.1}", timing.latency_ms.p95)),
+            timing(|timing| timing.violations.to_string()),
+        ]
+    }
+}
+
 /// What became of all of them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
@@ -85,37 +113,19 @@ impl Report {
 
     /// The table and the line below it, for people; `planned` sources were to be processed.
     pub fn tables(&self, planned: usize) -> Vec<String> {
+        if self.files.is_empty() {
+            return Vec::new();
+        }
+        // Sources at full speed have no latency to speak of: no columns for it then.
+        let timed = self.files.iter().any(|file| file.timing().is_some());
+        let columns = if timed { &COLUMNS[..] } else { &COLUMNS[..UNTIMED_COLUMNS] };
         let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header([
-            "source",
-            "",
-            "frames",
-            "dropped",
-            "with findings",
-            "tracks",
-            "fps",
-            "avg ms",
-            "p95 ms",
-            "violations",
-        ]);
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(columns);
         for column in table.column_iter_mut().skip(2) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         for file in &self.files {
-            let figure = |value: fn(&Tally) -> String| file.tally.as_ref().map(value).unwrap_or_default();
-            table.add_row([
-                file.source.clone(),
-                file.state.word().to_owned(),
-                figure(|tally| tally.frames.to_string()),
-                figure(|tally| tally.dropped.to_string()),
-                figure(|tally| tally.frames_with_findings.to_string()),
-                figure(|tally| tally.tracks.to_string()),
-                figure(|tally| format!("{:.1}", tally.fps)),
-                figure(|tally| format!("{:.1}", tally.latency_ms.avg)),
-                figure(|tally| format!("{:.1}", tally.latency_ms.p95)),
-                figure(|tally| tally.violations.to_string()),
-            ]);
+            table.add_row(file.cells().into_iter().take(columns.len()));
         }
         if planned == 1 {
             return if self.count(State::Failed) == 1 { Vec::new() } else { vec![table.to_string()] };
