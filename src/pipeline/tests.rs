@@ -132,6 +132,12 @@ fn recording() -> RunOptions {
     RunOptions { pace: Pace::Max, policy: Policy::EveryFrame, ..RunOptions::default() }
 }
 
+/// Live, with room for every picture: whether the machine's own load makes the presenter late is not what
+/// these tests are about.
+fn live() -> RunOptions {
+    RunOptions { buffer_size: 100, ..RunOptions::default() }
+}
+
 fn go(
     source: Script,
     analyzer: Option<&mut dyn Analyzer>,
@@ -165,9 +171,7 @@ fn live_video_never_waits_and_tells_what_it_dropped() {
         std::thread::sleep(Duration::from_millis(50));
         Ok(())
     });
-    let report =
-        go(Script::new(60, 20), Some(&mut analyzer), &mut sink, &RunOptions::default(), &RealClock::new())
-            .unwrap();
+    let report = go(Script::new(60, 20), Some(&mut analyzer), &mut sink, &live(), &RealClock::new()).unwrap();
     assert_eq!(sink.pictures, (0..60).collect::<Vec<u64>>());
     assert_eq!(report.lost, 0);
     assert!(report.dropped >= 20, "{}", report.dropped);
@@ -185,7 +189,7 @@ fn a_stalled_ai_lane_marks_the_picture_and_does_not_hold_it_up() {
         }
         Ok(())
     });
-    let options = RunOptions { stall_after: Duration::from_millis(100), ..RunOptions::default() };
+    let options = RunOptions { stall_after: Duration::from_millis(100), ..live() };
     let report =
         go(Script::new(60, 20), Some(&mut analyzer), &mut sink, &options, &RealClock::new()).unwrap();
     assert_eq!(sink.pictures, (0..60).collect::<Vec<u64>>());
@@ -198,9 +202,7 @@ fn a_stalled_ai_lane_marks_the_picture_and_does_not_hold_it_up() {
 fn a_dead_ai_lane_is_reported_while_the_pictures_go_on() {
     let mut sink = Recorder::default();
     let mut analyzer = Act(|id| if id >= 3 { panic!("lost the GPU") } else { Ok(()) });
-    let report =
-        go(Script::new(40, 5), Some(&mut analyzer), &mut sink, &RunOptions::default(), &RealClock::new())
-            .unwrap();
+    let report = go(Script::new(40, 5), Some(&mut analyzer), &mut sink, &live(), &RealClock::new()).unwrap();
     assert_eq!(sink.pictures.len(), 40);
     assert_eq!(report.ai_failure.unwrap().to_string(), "stage ai panicked: lost the GPU");
     assert_eq!(report.analysed + report.dropped + report.unanalysed, 40);
