@@ -1,9 +1,9 @@
 //! Our own kernels on the CPU, executed by candle as operators that write in place.
 //!
-//! The graph is compiled once ([`plan`]): pictures lie channels-last, so that a pointwise convolution is a
+//! The graph is compiled once (`plan`): pictures lie channels-last, so that a pointwise convolution is a
 //! matrix product over pixels and everything else runs vectors over channels; weights are packed for the
-//! tile kernel; buffers are shared by values that are never alive together ([`buffers`]). A run allocates
-//! nothing.
+//! tile kernel; buffers are shared by values that are never alive together (`buffers`). A run allocates
+//! no buffers.
 
 mod aligned;
 mod buffers;
