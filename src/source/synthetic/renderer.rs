@@ -12,7 +12,7 @@ use super::polyp::{Polyp, mark_contacts, populate};
 use super::raster::{BAND, Band, DrawList, NOTHING, Spans};
 use super::scene::{draw_mesh, draw_wall};
 use super::sensor::{Samples, Sensor, blur, soften};
-use super::shade::{BUBBLE, Shader, WALL};
+use super::shade::{Shader, WALL};
 use super::skin::{Response, Skin};
 use super::texture::Textures;
 use super::truth::{PolypView, measure};
@@ -291,7 +291,7 @@ impl Output<'_> {
                 }
                 let labels = &mut self.labels[row * width..(row + 1) * width];
                 for (label, &surface) in labels[start..end].iter_mut().zip(&surfaces[start..end]) {
-                    *label = if surface == NOTHING || surface == BUBBLE { WALL } else { surface };
+                    *label = if surface == NOTHING { WALL } else { surface };
                 }
             }
             // An odd last row or column stands for its missing neighbour.

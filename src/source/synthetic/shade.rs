@@ -8,8 +8,6 @@ use super::texture::{COARSE_ALONG, FINE_ALONG, FINE_AROUND, FINE_SIDE, MAX_SLOPE
 
 /// Surface number of the wall; polyps follow it.
 pub(super) const WALL: u8 = 0;
-/// Surface number of bubbles.
-pub(super) const BUBBLE: u8 = 250;
 
 /// Width of the sharp highlight and of the sheen around it, as slopes.
 const SHARP: f32 = 0.11;
@@ -47,7 +45,7 @@ impl Shader<'_> {
         let (u, v) = (a[attribute::U], a[attribute::V]);
         let (coarse_level, fine_level) = self.levels(distance);
         let textures = self.textures;
-        let on_wall = surface == WALL || surface == BUBBLE;
+        let on_wall = surface == WALL;
         let (coarse, fine, body) = if on_wall {
             let coarse = textures.coarse.sample(coarse_level, u * (COARSE_ALONG / PERIOD), v);
             let fine = textures.fine.sample(fine_level, u * (FINE_ALONG / PERIOD), v * FINE_AROUND);
@@ -98,11 +96,6 @@ impl Shader<'_> {
             // Only where mucus lies is the surface a mirror; elsewhere it is merely moist.
             let wet = ((unit(coarse, 8) - 0.5) * 5.0).clamp(0.0, 1.0);
             shine = strength * (2.8 * wet * lobe(SHARP) + 0.035 * lobe(SHEEN));
-        }
-        if surface == BUBBLE {
-            // A bubble is a thin shell: bright at its rim, a mirror in its middle.
-            let rim = (mu * mu + mv * mv).min(4.0) * 0.25;
-            shine = 3.0 * shine + 0.12 * diffuse * rim;
         }
         color.map(|c| c * diffuse + shine)
     }
