@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
 
-    /// Name of the clip and of its ground truth, without ending [default: colonoscopy-<HEIGHT>p<FPS>]
+    /// Name of the clip and of its ground truth, without ending [default: `colonoscopy-{HEIGHT}p{FPS}`]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 

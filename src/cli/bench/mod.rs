@@ -35,7 +35,7 @@ use tables::Style;
 /// per stage and in total, violations, and a verdict.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// A file, folder, glob, address, /dev/videoN, or synthetic[:WxH@FPS]
+    /// A file, folder, glob, address, /dev/videoN, or `synthetic[:WxH@FPS]`
     #[arg(value_name = "SOURCE", default_value = "synthetic:1280x720@30")]
     pub source: String,
 

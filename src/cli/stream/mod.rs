@@ -30,7 +30,7 @@ use plan::{Plan, Wanted};
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Recordings: files, folders, globs, `-`; or one live source: rtsp://…, udp://…, /dev/videoN; or
-    /// synthetic[:WxH@FPS]
+    /// `synthetic[:WxH@FPS]`
     #[arg(value_name = "SOURCE", required = true)]
     pub sources: Vec<String>,
 

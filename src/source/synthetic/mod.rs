@@ -5,10 +5,10 @@
 //! any number of threads, and come out the same bytes (on one platform; other mathematics libraries may round
 //! differently). Because the renderer knows which surface each pixel shows, its masks are exact.
 //!
-//! How a frame is made: [`camera`] integrates the tube's course around the camera; [`scene`] projects and
-//! lights the vertices of wall ([`anatomy`]) and polyps ([`polyp`]); [`raster`] finds the surface of each
-//! pixel; [`shade`] gives it light and colour from tiles of mucosa ([`texture`], [`vessels`], [`skin`]);
-//! [`sensor`] adds what optics and sensor add; [`look`] cuts the endoscope's outline. The result goes
+//! How a frame is made: `camera` integrates the tube's course around the camera; `scene` projects and
+//! lights the vertices of wall (`anatomy`) and polyps (`polyp`); `raster` finds the surface of each
+//! pixel; `shade` gives it light and colour from tiles of mucosa (`texture`, `vessels`, `skin`);
+//! `sensor` adds what optics and sensor add; `look` cuts the endoscope's outline. The result goes
 //! straight to YCbCr 4:2:0, BT.709, limited range.
 
 mod anatomy;
