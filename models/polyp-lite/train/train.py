@@ -1,4 +1,4 @@
-"""Train polyp-lite. See README.md; every default is what the shipped weights were trained with."""
+"""Train polyp-lite. See README.md."""
 
 import argparse
 import json
