@@ -22,7 +22,7 @@ APT_TEST = ffmpeg python3 python3-venv
 DNF_TEST = ffmpeg-free python3
 BREW_TEST = python3
 
-.PHONY: demo test build lint generate install packages packages-test clean
+.PHONY: demo test build lint generate docs install packages packages-test clean
 
 demo: build
 	target/release/endort bench $(SAMPLE)
@@ -43,6 +43,10 @@ lint: packages
 # completions/ and man/ from the command line's definition
 generate: packages
 	ENDORT_UPDATE=1 $(CARGO) test --test it generated
+
+# what the commands in the guide print, on this machine
+docs: build
+	tools/refresh-docs target/release/endort
 
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1

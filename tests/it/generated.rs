@@ -57,6 +57,23 @@ fn man_pages_fit_the_command_line() {
 }
 
 #[test]
+fn the_guide_names_every_flag() {
+    let guide = include_str!("../../docs/REALTIME_PROCESSING.md");
+    let named = |flag: &str| {
+        let mut places = guide.match_indices(flag).map(|(at, _)| guide[at + flag.len()..].chars().next());
+        places.any(|next| next.is_none_or(|next| !next.is_ascii_alphanumeric() && next != '-'))
+    };
+    let command = Cli::command();
+    let missing: Vec<_> = command
+        .get_subcommands()
+        .flat_map(|sub| sub.get_arguments().map(move |argument| (sub.get_name(), argument)))
+        .filter_map(|(name, argument)| argument.get_long().map(|long| (name, format!("--{long}"))))
+        .filter(|(_, flag)| !named(flag))
+        .collect();
+    assert!(missing.is_empty(), "docs/REALTIME_PROCESSING.md does not name {missing:?}");
+}
+
+#[test]
 fn the_definition_has_no_contradictions() {
     Cli::command().debug_assert();
 }
