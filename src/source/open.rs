@@ -14,7 +14,7 @@ use super::live::LiveSource;
 use super::options::OpenOptions;
 use super::picture::{PictureSource, sniff};
 use super::spec::Location;
-use super::synthetic::Synthetic;
+use super::synthetic::{self, Synthetic};
 use super::video::{Opening, VideoSource};
 use super::{Source, redact};
 use crate::av::dict::Dict;
@@ -50,7 +50,9 @@ pub fn open_input(input: &Input, options: &OpenOptions, cancel: &Cancel) -> Resu
         Location::Stdin => open_stdin(name, options, cancel),
         Location::Address(address) => open_address(address, name, options, cancel),
         Location::Device(path) => open_device(path, name, options, cancel),
-        Location::Synthetic(spec) => Ok(Box::new(Synthetic::from_spec(spec)?.watch(cancel.clone()))),
+        Location::Synthetic(spec) => {
+            Ok(Box::new(Synthetic::open(synthetic::Options::from_spec(spec)?, cancel)?))
+        }
     }
 }
 

@@ -122,10 +122,28 @@ fn the_source_numbers_and_times_its_frames_and_ends() {
     assert!((stamps[1].1 - 1001.0 / 30.0).abs() < 1e-9, "{stamps:?}");
 
     let cancel = Cancel::new();
-    let mut source = Synthetic::from_spec("synthetic:96x64@30").unwrap().watch(cancel.clone());
+    let options = Options::from_spec("synthetic:96x64@30,loop=off").unwrap();
+    let mut source = Synthetic::open(options, &cancel).unwrap();
     assert!(source.next().unwrap().is_some());
     cancel.cancel();
     assert!(matches!(source.next(), Err(Error::Cancelled)));
+}
+
+#[test]
+fn an_endless_source_goes_to_and_fro_over_its_first_two_seconds() {
+    let mut source = Synthetic::from_spec("synthetic:96x64@5").unwrap();
+    let played: Vec<_> = (0..40).map(|_| bytes(&source.next().unwrap().unwrap().picture)).collect();
+    // Ten frames: 0 to 9, back to 1, and again.
+    assert!(
+        played[10] == played[8]
+            && played[17] == played[1]
+            && played[18] == played[0]
+            && played[27] == played[9]
+    );
+    assert!(played[9] != played[8]);
+    let mut fresh = Synthetic::from_spec("synthetic:96x64@5,frames=10").unwrap();
+    let rendered: Vec<_> = std::iter::from_fn(|| fresh.next().unwrap()).collect();
+    assert!(rendered.len() == 10 && bytes(&rendered[9].picture) == played[9]);
 }
 
 #[test]

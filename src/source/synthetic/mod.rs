@@ -37,12 +37,24 @@ pub use truth::PolypView;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use super::{Source, SourceInfo};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::frame::{Frame, FrameId, Moment, Timestamp};
+use crate::frame::{Frame, FrameId, Moment, Picture, Timestamp};
+
+/// Length of the way that is played to and fro, in seconds.
+const LOOP_SECONDS: f64 = 2.0;
+/// Most memory that the frames of that way may take.
+const LOOP_BYTES: usize = 256 << 20;
 
 /// The rendered colonoscopy as a source.
+///
+/// With a number of frames given, each is rendered when it is asked for. Without, the source never ends, and
+/// because rendering takes longer than decoding a recording (and would compete with what is measured), the
+/// first two seconds (256 MiB at most) are rendered when it is opened and then played forward and backward
+/// from memory; `loop=off` renders on and on instead.
 #[derive(Debug)]
 pub struct Synthetic {
     renderer: Renderer,
@@ -50,16 +62,26 @@ pub struct Synthetic {
     name: Arc<str>,
     next: u64,
     cancel: Cancel,
+    /// Pictures that are played to and fro; empty where every frame is rendered.
+    reel: Vec<Picture>,
 }
 
 impl Synthetic {
     /// A source from a specification; see [`Options::from_spec`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] for what cannot be rendered.
     pub fn from_spec(spec: &str) -> Result<Self> {
-        Self::new(Options::from_spec(spec)?)
+        Self::open(Options::from_spec(spec)?, &Cancel::new())
     }
 
-    /// A source from options.
-    pub fn new(options: Options) -> Result<Self> {
+    /// A source from options. It ends with [`Error::Cancelled`] once `cancel` is set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] for what cannot be rendered, [`Error::Cancelled`].
+    pub fn open(options: Options, cancel: &Cancel) -> Result<Self> {
         let info = SourceInfo {
             name: "synthetic".to_owned(),
             width: options.width,
@@ -71,14 +93,36 @@ impl Synthetic {
             codec: "synthetic".to_owned(),
         };
         let name = Arc::from(info.name.as_str());
-        Ok(Self { renderer: Renderer::new(options)?, info, name, next: 0, cancel: Cancel::new() })
+        let renderer = Renderer::new(options)?;
+        let reel = film(&renderer, cancel)?;
+        Ok(Self { renderer, info, name, next: 0, cancel: cancel.clone(), reel })
     }
 
-    /// The same source, which ends with [`Error::Cancelled`] once `cancel` is set.
-    pub fn watch(mut self, cancel: Cancel) -> Self {
-        self.cancel = cancel;
-        self
+    fn picture(&self, number: u64) -> Result<Picture> {
+        match self.reel.len() as u64 {
+            0 => self.renderer.picture(number),
+            1 => Ok(self.reel[0].clone()),
+            length => {
+                let turn = 2 * (length - 1);
+                let at = number % turn;
+                Ok(self.reel[at.min(turn - at) as usize].clone())
+            }
+        }
     }
+}
+
+/// Renders the way that an endless source plays to and fro.
+fn film(renderer: &Renderer, cancel: &Cancel) -> Result<Vec<Picture>> {
+    let options = renderer.options();
+    if options.frames.is_some() || !options.looped {
+        return Ok(Vec::new());
+    }
+    let bytes = options.width * options.height * 3 / 2;
+    let frames = (LOOP_SECONDS / options.frame_time()).ceil() as usize;
+    (0..frames.min(LOOP_BYTES / bytes).max(1) as u64)
+        .into_par_iter()
+        .map(|number| if cancel.is_cancelled() { Err(Error::Cancelled) } else { renderer.picture(number) })
+        .collect()
 }
 
 impl Source for Synthetic {
@@ -91,11 +135,11 @@ impl Source for Synthetic {
             return Err(Error::Cancelled);
         }
         let number = self.next;
-        if self.renderer.options().frames.is_some_and(|frames| number >= frames) {
+        if self.info.frames.is_some_and(|frames| number >= frames) {
             return Ok(None);
         }
         let started = Instant::now();
-        let picture = self.renderer.picture(number)?;
+        let picture = self.picture(number)?;
         self.next += 1;
         let (num, den) = self.renderer.options().fps;
         Ok(Some(Frame {

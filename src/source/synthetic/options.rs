@@ -47,6 +47,8 @@ pub struct Options {
     pub seed: u64,
     /// Number of frames; `None` never ends.
     pub frames: Option<u64>,
+    /// Whether an endless source renders a short way once and then plays it to and fro from memory.
+    pub looped: bool,
     /// Whether the colon has polyps. Everything else stays as it is without them.
     pub polyps: bool,
     /// Shape of the picture; `None` leaves it to the seed.
@@ -63,6 +65,7 @@ impl Default for Options {
             fps: (30, 1),
             seed: 1,
             frames: None,
+            looped: true,
             polyps: true,
             view: Some(View::Octagon),
             panel: true,
@@ -74,7 +77,7 @@ impl Options {
     /// Reads a source specification such as `synthetic:1280x720@30,seed=7,frames=300,polyps=off`.
     ///
     /// The size, the rate and each option may be left out. The rate is a number or a fraction
-    /// (`30000/1001`); `view` is `octagon`, `circle`, `full` or `any`; `polyps` and `panel` are `on` or `off`.
+    /// (`30000/1001`); `view` is `octagon`, `circle`, `full` or `any`; `loop`, `polyps` and `panel` are `on` or `off`.
     pub fn from_spec(spec: &str) -> Result<Self> {
         let mut options = Self::default();
         let rest = spec.strip_prefix("synthetic").unwrap_or(spec);
@@ -122,6 +125,7 @@ impl Options {
                 let frames = value.parse().map_err(|_| refuse(spec, key, value, "a whole number from 0"))?;
                 self.frames = Some(frames);
             }
+            "loop" => self.looped = switch()?,
             "polyps" => self.polyps = switch()?,
             "panel" => self.panel = switch()?,
             "view" => {
@@ -132,7 +136,12 @@ impl Options {
                 self.view = named;
             }
             _ => {
-                return Err(refuse(spec, key, value, "known options: seed, frames, polyps, panel, view"));
+                return Err(refuse(
+                    spec,
+                    key,
+                    value,
+                    "known options: seed, frames, loop, polyps, panel, view",
+                ));
             }
         }
         Ok(())
