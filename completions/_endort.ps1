@@ -127,7 +127,7 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
         'endort;render' {
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Folder to write to; made if it is not there')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Folder to write to; made if it is not there')
-            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Name of the clip and of its ground truth, without ending [default: colonoscopy-<HEIGHT>p<FPS>]')
+            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Name of the clip and of its ground truth, without ending [default: `colonoscopy-{HEIGHT}p{FPS}`]')
             [CompletionResult]::new('--size', '--size', [CompletionResultType]::ParameterName, 'Size of the frames')
             [CompletionResult]::new('--fps', '--fps', [CompletionResultType]::ParameterName, 'Frames per second: a number, or a fraction such as 30000/1001')
             [CompletionResult]::new('--duration', '--duration', [CompletionResultType]::ParameterName, 'Length of the clip; 0 renders stills alone')

@@ -120,7 +120,7 @@ set edit:completion:arg-completer[endort] = {|@words|
         &'endort;render'= {
             cand -o 'Folder to write to; made if it is not there'
             cand --output 'Folder to write to; made if it is not there'
-            cand --name 'Name of the clip and of its ground truth, without ending [default: colonoscopy-<HEIGHT>p<FPS>]'
+            cand --name 'Name of the clip and of its ground truth, without ending [default: `colonoscopy-{HEIGHT}p{FPS}`]'
             cand --size 'Size of the frames'
             cand --fps 'Frames per second: a number, or a fraction such as 30000/1001'
             cand --duration 'Length of the clip; 0 renders stills alone'

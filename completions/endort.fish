@@ -121,7 +121,7 @@ complete -c endort -n "__fish_endort_using_subcommand bench" -s q -l quiet -d 'S
 complete -c endort -n "__fish_endort_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s V -l version -d 'Print version'
 complete -c endort -n "__fish_endort_using_subcommand render" -s o -l output -d 'Folder to write to; made if it is not there' -r -F
-complete -c endort -n "__fish_endort_using_subcommand render" -l name -d 'Name of the clip and of its ground truth, without ending [default: colonoscopy-<HEIGHT>p<FPS>]' -r
+complete -c endort -n "__fish_endort_using_subcommand render" -l name -d 'Name of the clip and of its ground truth, without ending [default: `colonoscopy-{HEIGHT}p{FPS}`]' -r
 complete -c endort -n "__fish_endort_using_subcommand render" -l size -d 'Size of the frames' -r
 complete -c endort -n "__fish_endort_using_subcommand render" -l fps -d 'Frames per second: a number, or a fraction such as 30000/1001' -r
 complete -c endort -n "__fish_endort_using_subcommand render" -l duration -d 'Length of the clip; 0 renders stills alone' -r
