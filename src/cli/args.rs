@@ -5,8 +5,10 @@ use std::num::NonZeroUsize;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 
+use super::model::Choice;
 use crate::config::{
-    Device, Flags, OptimizationLevel, Precision, parse_buffer_size, parse_max_latency_ms, parse_target_fps,
+    Device, Flags, OptimizationLevel, Precision, Realtime, parse_buffer_size, parse_max_latency_ms,
+    parse_target_fps,
 };
 
 /// Model that is used where nobody names one.
@@ -31,6 +33,19 @@ pub struct ModelArgs {
     /// Threads for the model [default: one per core]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+}
+
+impl ModelArgs {
+    /// The model that these flags and the settings in force name.
+    pub fn choice<'a>(&'a self, settings: &'a Realtime) -> Choice<'a> {
+        Choice {
+            model: &self.model,
+            runtime: &settings.runtime.value,
+            precision: self.precision,
+            device: settings.device.value,
+            threads: self.threads.map_or(0, NonZeroUsize::get),
+        }
+    }
 }
 
 /// The realtime settings: each covers its `REALTIME_` variable and its key in endort.toml.

@@ -1,13 +1,12 @@
 //! `endort process-frame`: findings in pictures.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::args::{ModelArgs, RealtimeArgs};
-use super::model::{self, Choice, NO_MODEL};
+use super::model::{self, NO_MODEL};
 use super::place::places;
 use super::{Context, Outcome};
 use crate::error::{Error, Result};
@@ -61,13 +60,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     }
     let place = |target: &Option<PathBuf>| target.as_deref().map(|t| places(&inputs, t, "png")).transpose();
     let (overlays, masks) = (place(&args.overlay)?, place(&args.mask)?);
-    let choice = Choice {
-        model: &args.model.model,
-        runtime: &settings.runtime.value,
-        precision: args.model.precision,
-        device: settings.device.value,
-        threads: args.model.threads.map_or(0, NonZeroUsize::get),
-    };
+    let choice = args.model.choice(&settings);
     let mut analyzer: Box<dyn Analyzer> = match model::load(&choice, &settings, ProcessorOptions::default())?
     {
         Some(loaded) => Box::new(loaded.processor),

@@ -9,13 +9,12 @@ mod progress;
 mod summary;
 
 use std::ffi::OsStr;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
 use super::args::{ModelArgs, RealtimeArgs};
-use super::model::{self, Choice};
+use super::model;
 use super::{Context, Outcome};
 use crate::error::{Error, Result};
 use crate::pipeline;
@@ -155,13 +154,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if plan.folder.is_none() && (args.resume || args.retry_failed) {
         return Err(usage("--resume", "needs a folder of outputs (-o or --results), where the ledger is"));
     }
-    let choice = Choice {
-        model: &args.model.model,
-        runtime: &settings.runtime.value,
-        precision: args.model.precision,
-        device: settings.device.value,
-        threads: args.model.threads.map_or(0, NonZeroUsize::get),
-    };
+    let choice = args.model.choice(&settings);
     let options = ProcessorOptions { video: true, ..ProcessorOptions::default() };
     let loaded = model::load(&choice, &settings, options)?;
     plan.prepare()?;
