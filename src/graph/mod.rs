@@ -6,6 +6,7 @@
 pub mod eval;
 pub mod op;
 pub mod passes;
+pub mod quantization;
 pub mod resize;
 pub mod shape;
 pub mod tensor;
@@ -131,13 +132,15 @@ impl Graph {
         op: Op,
         inputs: Vec<ValueId>,
     ) -> Result<ValueId, String> {
-        if let Some(tensor) = passes::fold_constants::fold(self, &op, &inputs)? {
+        // A grid that is made explicit stays so until a pass for engines that compute in floats removes it.
+        let grid = matches!(op, Op::Quantize(_) | Op::Dequantize(_));
+        if !grid && let Some(tensor) = passes::fold_constants::fold(self, &op, &inputs)? {
             return Ok(self.add_constant(output, tensor));
         }
         let shapes: Vec<&[usize]> = inputs.iter().map(|&id| self.shape(id)).collect();
         let shape = shape::infer(&op, &shapes)?;
         let integers = |id: &ValueId| self.constant(*id).is_some_and(|t| t.as_i64().is_some());
-        if inputs.iter().any(integers) {
+        if !matches!(op, Op::Dequantize(_)) && inputs.iter().any(integers) {
             return Err("integers that are not constants are not supported".into());
         }
         let output = self.add_value(Value { name: output.to_owned(), shape, constant: None });

@@ -4,6 +4,7 @@
 //! worked out when it is read. Each operator has exactly one output; `Split` becomes slices, and
 //! `Flatten`, `Squeeze` and `Unsqueeze` become [`Op::Reshape`].
 
+use super::quantization::Quantization;
 use super::resize::Resize;
 use super::unary::Unary;
 
@@ -102,6 +103,10 @@ pub enum Op {
     },
     /// Passes its input on.
     Identity,
+    /// Real values to stored ones; see [`quantization`](super::quantization).
+    Quantize(Quantization),
+    /// Stored values to real ones.
+    Dequantize(Quantization),
 }
 
 /// Attributes of a convolution, and what passes have fused into it.
@@ -265,6 +270,8 @@ impl Op {
             Self::Gather { .. } => "Gather",
             Self::Expand { .. } => "Expand",
             Self::Identity => "Identity",
+            Self::Quantize(_) => "QuantizeLinear",
+            Self::Dequantize(_) => "DequantizeLinear",
         }
     }
 }

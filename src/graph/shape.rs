@@ -27,6 +27,11 @@ fn infer_unbounded(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
             arity(inputs, 1..=1)?;
             Ok(x.to_vec())
         }
+        Op::Quantize(q) | Op::Dequantize(q) => {
+            arity(inputs, 1..=1)?;
+            q.check(x)?;
+            Ok(x.to_vec())
+        }
         Op::PRelu => {
             arity(inputs, 2..=2)?;
             let shape = broadcast(x, inputs[1])?;

@@ -105,6 +105,14 @@ impl Tensor {
         }
     }
 
+    /// The values as floats, whatever their type.
+    pub fn to_f32(&self) -> std::borrow::Cow<'_, [f32]> {
+        match &self.data {
+            Data::F32(v) => v.into(),
+            Data::I64(v) => v.iter().map(|&i| i as f32).collect(),
+        }
+    }
+
     /// The same values under another shape of the same size.
     pub fn reshaped(&self, shape: Vec<usize>) -> Result<Self, String> {
         Self::new(shape, self.data.clone())

@@ -57,6 +57,15 @@ pub enum Unary {
     Floor,
     /// Smallest integer not below x.
     Ceil,
+    /// scale · clamp(round(x / scale), low, high): onto an integer grid and back, halves to even.
+    Grid {
+        /// Distance of neighbouring values.
+        scale: f32,
+        /// Lowest multiple of the scale.
+        low: f32,
+        /// Highest multiple of the scale.
+        high: f32,
+    },
 }
 
 impl Unary {
@@ -101,6 +110,7 @@ impl Unary {
             Self::Abs => x.abs(),
             Self::Floor => x.floor(),
             Self::Ceil => x.ceil(),
+            Self::Grid { scale, low, high } => (x / scale).round_ties_even().clamp(low, high) * scale,
         }
     }
 }

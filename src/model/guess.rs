@@ -80,7 +80,11 @@ fn labels(classes: usize) -> Vec<String> {
 
 /// Whether the last node squashes its values into 0..1.
 fn ends_in_probabilities(graph: &Graph, output: ValueId) -> bool {
-    let last = graph.nodes.iter().find(|n| n.output == output);
+    let mut last = graph.nodes.iter().find(|n| n.output == output);
+    // Onto an integer grid and back does not change what a value is.
+    while let Some(node) = last.filter(|n| matches!(n.op, Op::Quantize(_) | Op::Dequantize(_))) {
+        last = graph.nodes.iter().find(|n| n.output == node.inputs[0]);
+    }
     last.is_some_and(|n| {
         matches!(n.op, Op::Unary(Unary::Sigmoid | Unary::HardSigmoid { .. }) | Op::Softmax { .. })
     })

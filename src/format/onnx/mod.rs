@@ -1,4 +1,4 @@
-//! ONNX in: opset 9 to 21, static shapes, 32-bit and half-precision floats.
+//! ONNX in: opset 9 to 21, static shapes, 32-bit and half-precision floats, explicit Q/DQ.
 //!
 //! The protocol buffer is read with prost and turned into a [`Graph`] node by node; shapes are inferred and
 //! constants folded on the way, so that what a file computes about shapes is a number by the time it is
@@ -57,10 +57,17 @@ pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Graph> {
     if source.node.len() > MAX_NODES {
         return Err(fail(format!("has {} nodes, more than the limit of {MAX_NODES}", source.node.len())));
     }
-    let mut reader = Reader { graph: Graph::new(options.name), names: HashMap::new(), opset, elements: 0 };
+    let mut reader = Reader {
+        graph: Graph::new(options.name),
+        names: HashMap::new(),
+        integers: HashMap::new(),
+        opset,
+        elements: 0,
+    };
     for t in &source.initializer {
         let constant = tensor::read(t, options.folder).map_err(fail)?;
         let id = reader.graph.add_constant(&t.name, constant);
+        reader.integers.insert(id, t.data_type);
         reader.define(&t.name, id).map_err(fail)?;
     }
     for input in &source.input {
@@ -96,6 +103,8 @@ pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Graph> {
 struct Reader {
     graph: Graph,
     names: HashMap<String, ValueId>,
+    /// Element type of constants as the file has it: integers of every width are one type in the graph.
+    integers: HashMap<ValueId, i32>,
     opset: i64,
     elements: usize,
 }

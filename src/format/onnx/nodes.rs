@@ -1,6 +1,7 @@
 //! ONNX nodes to graph operators, with their meaning in every opset from 9 to 21.
 
 mod data;
+mod quantize;
 mod spatial;
 
 use super::attributes::{Args, axis};
@@ -52,6 +53,9 @@ impl Reader {
         match step {
             Step::Constant(tensor) => {
                 let id = self.graph.add_constant(first.as_str(), tensor);
+                if let Some(value) = node.attribute.iter().find_map(|a| a.t.as_ref()) {
+                    self.integers.insert(id, value.data_type);
+                }
                 self.define(first, id).map_err(malformed)
             }
             Step::Op(op, inputs) => {
@@ -107,6 +111,8 @@ fn translate(a: &Args<'_>, options: &Options<'_>) -> Result<Step, Refusal> {
         "ConstantOfShape" => return Ok(data::constant_of_shape(a, options.folder)?),
         "Constant" => return data::constant(a, options.folder),
         "Cast" => return data::cast(a),
+        "QuantizeLinear" => return quantize::quantize(a),
+        "DequantizeLinear" => return quantize::dequantize(a),
         "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Expand" => return data::reshape(a),
         "BatchNormalization" => {
             if a.flag("training_mode", false) {

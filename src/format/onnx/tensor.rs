@@ -10,7 +10,7 @@ use super::proto;
 use crate::graph::tensor::{Data, Tensor, element_count};
 
 /// `TensorProto.DataType`.
-mod dtype {
+pub mod dtype {
     pub const FLOAT: i32 = 1;
     pub const UINT8: i32 = 2;
     pub const INT8: i32 = 3;

@@ -6,11 +6,12 @@
 mod conv;
 mod linear;
 mod movement;
+mod quantize;
 mod window;
 
 use super::op::{Op, Reduce};
 use super::shape::infer;
-use super::tensor::{Data, Tensor};
+use super::tensor::Tensor;
 
 pub use movement::strides;
 
@@ -47,6 +48,8 @@ pub fn evaluate_into(op: &Op, inputs: &[View<'_>], shape: &[usize], out: &mut [f
             linear::gemm(*alpha, *beta, *trans_a, *trans_b, inputs, shape, out);
         }
         Op::MatMul => linear::matmul(x, inputs[1], shape, out),
+        Op::Quantize(q) => quantize::quantize(q, x, out),
+        Op::Dequantize(q) => quantize::dequantize(q, x, out),
         Op::Slice { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -62,24 +65,17 @@ pub fn evaluate(op: &Op, inputs: &[&Tensor]) -> Result<Tensor, String> {
     let shapes: Vec<&[usize]> = inputs.iter().map(|t| t.shape()).collect();
     let shape = infer(op, &shapes)?;
     let len = shape.iter().product();
-    if inputs.iter().all(|t| t.as_i64().is_some()) {
+    if !matches!(op, Op::Dequantize(_)) && inputs.iter().all(|t| t.as_i64().is_some()) {
         let values: Vec<&[i64]> = inputs.iter().filter_map(|t| t.as_i64()).collect();
         return Tensor::i64(shape.clone(), movement::evaluate_i64(op, &shapes, &values, &shape, len)?);
     }
     // A mixture is arithmetic between a float and an integer that stands for one.
-    let floats: Vec<std::borrow::Cow<'_, [f32]>> = inputs.iter().map(|t| as_floats(t)).collect();
+    let floats: Vec<std::borrow::Cow<'_, [f32]>> = inputs.iter().map(|t| t.to_f32()).collect();
     let views: Vec<View<'_>> =
         shapes.iter().zip(&floats).map(|(&shape, data)| View { shape, data }).collect();
     let mut out = vec![0.0; len];
     evaluate_into(op, &views, &shape, &mut out);
     Tensor::f32(shape, out)
-}
-
-fn as_floats(t: &Tensor) -> std::borrow::Cow<'_, [f32]> {
-    match t.data() {
-        Data::F32(v) => v.into(),
-        Data::I64(v) => v.iter().map(|&i| i as f32).collect(),
-    }
 }
 
 fn batch_norm(epsilon: f32, inputs: &[View<'_>], out: &mut [f32]) {

@@ -4,17 +4,26 @@ pub mod dead_code;
 pub mod fold_batch_norm;
 pub mod fold_constants;
 pub mod fuse_activation;
+pub mod fuse_grid;
 pub mod fuse_residual;
 pub mod remove_identity;
 
 use super::Graph;
 
-/// All passes, in the order in which each finds what the earlier ones left.
+/// All passes, in the order in which each finds what the earlier ones left: for engines that compute in
+/// floats. A [quantized](super::quantization) graph comes out as one of floats that are rounded to the grid.
 pub fn run_all(graph: &mut Graph) {
+    fold_constants::run(graph);
+    fuse_grid::run(graph);
+    simplify(graph);
+    fuse_residual::run(graph);
+}
+
+/// The passes whose results every exporter can write: all but those that fuse what no format has.
+pub fn simplify(graph: &mut Graph) {
     remove_identity::run(graph);
     fold_batch_norm::run(graph);
     fuse_activation::run(graph);
-    fuse_residual::run(graph);
     fold_constants::run(graph);
     dead_code::run(graph);
 }

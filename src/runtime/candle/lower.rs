@@ -7,6 +7,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::graph::op::{Binary, Conv, ConvTranspose, Pool, PoolKind, Reduce, Residual};
+use crate::graph::quantization::Quantization;
 use crate::graph::{Graph, Node, Op, Unary};
 
 /// What is worked out once for a node.
@@ -193,7 +194,27 @@ pub fn execute(op: &Op, step: &Step, inputs: &[Tensor]) -> Result<Tensor> {
         }
         Op::Expand { shape } => x.broadcast_as(shape.as_slice())?.contiguous(),
         Op::Identity => Ok(x.clone()),
+        Op::Quantize(q) => {
+            let (scale, zero) = grid(q, x)?;
+            let (low, high) = (f64::from(q.integer.min()), f64::from(q.integer.max()));
+            x.broadcast_div(&scale)?.round()?.broadcast_add(&zero)?.clamp(low, high)
+        }
+        Op::Dequantize(q) => {
+            let (scale, zero) = grid(q, x)?;
+            x.broadcast_sub(&zero)?.broadcast_mul(&scale)
+        }
     }
+}
+
+/// Scale and zero point, shaped to broadcast to `x`.
+fn grid(q: &Quantization, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    let mut shape = vec![1; x.rank()];
+    if let Some(axis) = q.axis {
+        shape[axis] = q.scale.len();
+    }
+    let zero: Vec<f32> = q.zero_point.iter().map(|&z| z as f32).collect();
+    let scale = Tensor::from_slice(&q.scale, shape.as_slice(), x.device())?;
+    Ok((scale, Tensor::from_vec(zero, shape, x.device())?))
 }
 
 /// Adds `before` and `after` entries of `value` along an axis.
@@ -419,5 +440,9 @@ fn unary(op: Unary, x: &Tensor) -> Result<Tensor> {
         Unary::Abs => x.abs(),
         Unary::Floor => x.floor(),
         Unary::Ceil => x.ceil(),
+        Unary::Grid { scale, low, high } => {
+            let scale = f64::from(scale);
+            (x / scale)?.round()?.clamp(low, high)? * scale
+        }
     }
 }

@@ -30,8 +30,8 @@ impl Lowered {
         let constants = graph
             .values()
             .iter()
-            .map(|v| match v.constant.as_ref().and_then(|t| t.as_f32()) {
-                Some(data) => Tensor::from_slice(data, v.shape.as_slice(), &device).map(Some),
+            .map(|v| match v.constant.as_ref().map(|t| t.to_f32()) {
+                Some(data) => Tensor::from_slice(&data, v.shape.as_slice(), &device).map(Some),
                 None => Ok(None),
             })
             .collect::<candle_core::Result<Vec<_>>>()

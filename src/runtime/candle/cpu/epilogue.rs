@@ -120,6 +120,11 @@ pub unsafe fn unary<S: Simd>(u: Unary, x: S::V) -> S::V {
                 let below = S::min(zero, x);
                 S::fma(below, S::splat(alpha), S::max(zero, x))
             }
+            Unary::Grid { scale, low, high } => {
+                let scale = S::splat(scale);
+                let grid = S::round(S::div(x, scale));
+                S::mul(clamp::<S>(grid, S::splat(low), S::splat(high)), scale)
+            }
             // The rest is rare, and exact rather than fast.
             other => lanes::<S>(x, other),
         }

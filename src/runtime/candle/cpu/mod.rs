@@ -17,7 +17,7 @@ use candle_core::{DType, Device, Storage, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Op, passes};
 use crate::runtime::{Engine, HostTensor};
 use ops::Step;
 use ops::reshape::Transposed;
@@ -73,6 +73,12 @@ impl CpuEngine {
             return Err(fail(format!("{threads} threads; at most {MAX_THREADS} are allowed")));
         }
         let shape = super::input_shape(graph)?;
+        // Kernels pack their weights, so those on an integer grid must be floats by now.
+        let mut unpacked = None;
+        if graph.nodes.iter().any(|n| matches!(n.op, Op::Dequantize(_))) {
+            passes::fold_constants::run(unpacked.insert(graph.clone()));
+        }
+        let graph = unpacked.as_ref().unwrap_or(graph);
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("nn-{i}"))

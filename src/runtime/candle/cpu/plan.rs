@@ -344,8 +344,8 @@ impl Planner<'_> {
         let mut inputs = vec![];
         let mut operands = vec![];
         for &id in &node.inputs {
-            let operand = match graph.constant_f32(id) {
-                Some(c) => Operand::Constant(c.to_vec()),
+            let operand = match graph.constant(id) {
+                Some(c) => Operand::Constant(c.to_f32().into_owned()),
                 None => {
                     inputs.push(id);
                     Operand::Input(inputs.len() - 1)
