@@ -19,6 +19,7 @@ pub fn write(sandbox: &Sandbox) -> PathBuf {
     let model = Model {
         opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
         graph: Some(Graph {
+            name: "red".into(),
             node: vec![Node {
                 input: vec!["image".into(), "weight".into(), "bias".into()],
                 output: vec!["mask".into()],
@@ -33,6 +34,7 @@ pub fn write(sandbox: &Sandbox) -> PathBuf {
             input: vec![value("image", &[1, 3, SIDE, SIDE])],
             output: vec![value("mask", &[1, 1, SIDE, SIDE])],
         }),
+        ..Model::default()
     };
     sandbox.write("red.onnx", model.encode_to_vec())
 }

@@ -1,4 +1,4 @@
-//! ONNX in: opset 9 to 21, static shapes, 32-bit and half-precision floats, explicit Q/DQ.
+//! ONNX in: opset 9 to 21, static shapes, 32-bit and half-precision floats, explicit Q/DQ. Out: [`write`](fn@write).
 //!
 //! The protocol buffer is read with prost and turned into a [`Graph`] node by node; shapes are inferred and
 //! constants folded on the way, so that what a file computes about shapes is a number by the time it is
@@ -9,6 +9,7 @@ mod nodes;
 mod order;
 pub mod proto;
 mod tensor;
+mod write;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,6 +18,7 @@ use prost::Message;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, MAX_MACS, ValueId};
+pub use write::{WriteOptions, write};
 
 /// Largest model file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;

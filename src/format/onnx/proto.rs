@@ -1,4 +1,4 @@
-//! The part of ONNX's protocol buffer that endort reads, with the field numbers of `onnx.proto3`.
+//! The part of ONNX's protocol buffer that endort reads and writes, with the field numbers of `onnx.proto3`.
 //!
 //! Fields that are not listed (documentation, training, quantisation annotations) are skipped by prost.
 
@@ -7,6 +7,15 @@ use prost::Message;
 /// `ModelProto`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Model {
+    /// Version of the format itself.
+    #[prost(int64, tag = "1")]
+    pub ir_version: i64,
+    /// Which program wrote the file.
+    #[prost(string, tag = "2")]
+    pub producer_name: String,
+    /// That program's version.
+    #[prost(string, tag = "3")]
+    pub producer_version: String,
     /// Operator sets that the graph uses.
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSet>,
@@ -32,6 +41,9 @@ pub struct Graph {
     /// Steps.
     #[prost(message, repeated, tag = "1")]
     pub node: Vec<Node>,
+    /// The network's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
     /// Weights.
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<Tensor>,
@@ -90,6 +102,9 @@ pub struct Attribute {
     /// Integers.
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
+    /// Which of the fields holds the value, an `AttributeProto.AttributeType`.
+    #[prost(int32, tag = "20")]
+    pub r#type: i32,
 }
 
 /// `TensorProto`.
