@@ -6,6 +6,8 @@ pub mod fold_constants;
 pub mod fuse_activation;
 pub mod fuse_grid;
 pub mod fuse_residual;
+pub mod half_weights;
+pub mod int8;
 pub mod remove_identity;
 
 use super::Graph;
