@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from augment import augment
 from data import CENTRES, load_folder, load_polypgen
 from net import MEAN, STD, PolypLite, count
+from warm import warm_start
 
 # from this share of the schedule on, train at this size
 SIZES = [(0.0, 256, 224), (0.36, 320, 256), (0.80, 352, 288)]
@@ -45,6 +46,7 @@ def parse():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--workers", type=int, default=1)
     p.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
+    p.add_argument("--init", default="", help="start from an exported polyp-lite.onnx instead of the ImageNet weights")
     p.add_argument("--overfit", type=int, default=0, help="check: this many frames, no augmentation of colour or shape")
     return p.parse_args()
 
@@ -124,6 +126,19 @@ def total_loss(outputs, mask, edge):
     return main + 0.2 * aux + 0.25 * frame, main, frame
 
 
+def normalise(image):
+    """RGB bytes, NHWC, to the network's input."""
+    mean = torch.tensor(MEAN).view(1, 3, 1, 1) * 255
+    scale = 1 / (torch.tensor(STD).view(1, 3, 1, 1) * 255)
+    return (image.permute(0, 3, 1, 2).float() - mean) * scale
+
+
+def calibration(frames, args, batches=12):
+    """Augmented pictures as training will show them, for the statistics that an exported file no longer has."""
+    shown = Batches(frames, args, 1 << 20, *SIZES[0][1:])
+    return [normalise(shown[step][0]) for step in range(min(batches, args.steps))]
+
+
 class Ema:
     def __init__(self, model, decay):
         self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -175,8 +190,11 @@ def main():
         frames = frames[:: max(1, len(frames) // args.overfit)][: args.overfit]
 
     model = PolypLite(args.drop_path, args.mixstyle, args.dropout)
-    with torch.no_grad():
-        model.encoder.load_imagenet()
+    if args.init:
+        warm_start(model, args.init, calibration(frames, args))
+    else:
+        with torch.no_grad():
+            model.encoder.load_imagenet()
     model = model.to(memory_format=torch.channels_last)
     params, frozen = groups(model, args)
     optimizer = torch.optim.AdamW(params, lr=args.lr)
@@ -192,8 +210,6 @@ def main():
     used, macs = count(model, *SIZES[-1][1:])
     print(f"{len(frames)} frames, {used / 1e6:.3f} M parameters, {macs / 1e9:.3f} GMAC at {SIZES[-1][1]}x{SIZES[-1][2]}", flush=True)
 
-    mean = torch.tensor(MEAN).view(1, 3, 1, 1) * 255
-    scale = 1 / (torch.tensor(STD).view(1, 3, 1, 1) * 255)
     began = time.time() - elapsed
 
     def progress(epoch, step):
@@ -218,7 +234,7 @@ def main():
         ready = time.time()
         for step, (image, mask, edge) in enumerate(loader):
             waited += time.time() - ready
-            x = (image.permute(0, 3, 1, 2).float() - mean) * scale
+            x = normalise(image)
             p = progress(epoch, step)
             done = epoch * args.steps + step
             rate = args.lr * min(1.0, (done + 1) / 150) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * p)))
