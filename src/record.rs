@@ -1,5 +1,7 @@
 //! One frame's record: the same JSON from `process-frame`, `stream`, HTTP and WebSocket.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// One polyp (or other object) found in one frame.
@@ -53,6 +55,16 @@ impl StagesMs {
         ]
         .into_iter()
     }
+
+    /// All stages together, without the sum's floating-point dust.
+    pub fn total(&self) -> f64 {
+        (self.iter().map(|(_, ms)| ms).sum::<f64>() * 1e3).round() / 1e3
+    }
+}
+
+/// Milliseconds to a microsecond's precision: what a record can honestly claim.
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
 }
 
 /// Everything known about one frame.

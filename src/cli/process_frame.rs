@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::frame::{Frame, Picture};
 use crate::pipeline::processor::{PassThrough, ProcessorOptions};
 use crate::pipeline::{Analysis, Analyzer};
-use crate::record::FrameRecord;
+use crate::record::{FrameRecord, millis};
 use crate::sink::picture::{write_mask, write_overlay};
 use crate::source::{self, Input, Location, picture};
 use crate::vision::overlay::{self, OverlayOptions};
@@ -120,8 +120,8 @@ fn process(
     if let Some(path) = overlay_path {
         let begin = Instant::now();
         overlay::draw(&mut frame.picture, &analysis.findings.detections, &OverlayOptions::default());
-        record.stages_ms.overlay = begin.elapsed().as_micros() as f64 / 1e3;
-        record.processing_time_ms += record.stages_ms.overlay;
+        record.stages_ms.overlay = millis(begin.elapsed());
+        record.processing_time_ms = record.stages_ms.total();
         create_folder_of(&path)?;
         write_overlay(&path, &frame.picture)?;
     }

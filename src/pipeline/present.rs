@@ -9,7 +9,7 @@ use super::processor::Analysis;
 use super::report::{Progress, RunReport, Stage};
 use crate::error::Result;
 use crate::frame::{Frame, FrameId, Moment};
-use crate::record::{Detection, FrameRecord, StagesMs};
+use crate::record::{Detection, FrameRecord, millis};
 use crate::sink::Sink;
 use crate::vision::overlay;
 
@@ -278,18 +278,8 @@ impl<'a> Presenter<'a> {
         let mut record = analysis.record(frame, model, runtime);
         record.stages_ms.queue_wait = millis(queue_wait);
         record.stages_ms.overlay = millis(overlay);
-        record.processing_time_ms = total(&record.stages_ms);
+        record.processing_time_ms = record.stages_ms.total();
         record.violation = complete.since(frame.captured) > self.options.max_latency;
         record
     }
-}
-
-/// Milliseconds to a microsecond's precision: what a record can honestly claim.
-pub(super) fn millis(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1e3
-}
-
-/// The stages together, without the sums' floating-point dust.
-pub(super) fn total(stages: &StagesMs) -> f64 {
-    (stages.iter().map(|(_, ms)| ms).sum::<f64>() * 1e3).round() / 1e3
 }

@@ -9,14 +9,13 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::buffer::FrameBuffer;
 use super::clock::Clock;
 use super::options::Policy;
-use super::present::{millis, total};
 use super::processor::{Analysis, Analyzer};
 use super::report::{RunReport, Stage};
 use super::stage::guard;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, FrameId, Moment};
-use crate::record::FrameRecord;
+use crate::record::{FrameRecord, millis};
 
 /// How a pushed stream behaves.
 #[derive(Debug, Clone)]
@@ -181,7 +180,7 @@ fn work(inner: &Inner, mut analyzer: Box<dyn Analyzer>) -> Result<RunReport> {
         let latency = now.since(frame.captured);
         let mut record = analysis.record(&frame, analyzer.model(), analyzer.runtime());
         record.stages_ms.queue_wait = millis(queue_wait);
-        record.processing_time_ms = total(&record.stages_ms);
+        record.processing_time_ms = record.stages_ms.total();
         record.violation = latency > inner.options.max_latency;
         report.frames += 1;
         report.analysed += 1;
