@@ -105,7 +105,7 @@ impl Default for Realtime {
             buffer_size: Setting::default_of(5),
             device: Setting::default_of(Device::Auto),
             runtime: Setting::default_of(DEFAULT_RUNTIME.to_owned()),
-            optimization_level: Setting::default_of(OptimizationLevel::High),
+            optimization_level: Setting::default_of(OptimizationLevel::default()),
         }
     }
 }

@@ -44,6 +44,7 @@ impl ModelArgs {
             precision: self.precision,
             device: settings.device.value,
             threads: self.threads.map_or(0, NonZeroUsize::get),
+            throughput: false,
         }
     }
 }

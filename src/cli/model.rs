@@ -23,6 +23,8 @@ pub struct Choice<'a> {
     pub device: Device,
     /// Threads; 0 for one per core.
     pub threads: usize,
+    /// Several frames may be under way: for sources that wait for each of them.
+    pub throughput: bool,
 }
 
 /// A model that is ready to run.
@@ -48,15 +50,18 @@ pub fn load(choice: &Choice, settings: &Realtime, options: ProcessorOptions) -> 
             detail: format!("does not compute in {}; use --precision fp32", choice.precision),
         });
     }
-    let engine = runtime::open(
-        &package,
-        &runtime::Options {
-            runtime: choice.runtime.to_owned(),
-            device: placement(choice.device),
-            threads: choice.threads,
-        },
-    )?;
-    let processor = FrameProcessor::new(package.manifest, engine, options)?;
+    let place = runtime::Options {
+        runtime: choice.runtime.to_owned(),
+        device: placement(choice.device),
+        threads: choice.threads,
+        optimization: settings.optimization_level.value,
+    };
+    let engines = if choice.throughput {
+        runtime::open_for_throughput(&package, &place)?
+    } else {
+        vec![runtime::open(&package, &place)?]
+    };
+    let processor = FrameProcessor::with_engines(package.manifest, engines, options)?;
     Ok(Some(Loaded { processor, sha256: package.sha256 }))
 }
 

@@ -144,14 +144,20 @@ words! {
     OptimizationLevel {
         /// As it is in its file.
         Off = "off",
-        /// Constants folded.
+        /// Without constants' arithmetic and what has no effect.
         Low = "low",
         /// Batch norms folded as well.
         Medium = "medium",
-        /// Activations fused as well.
+        /// Activations and residual additions fused into their convolutions as well.
         High = "high",
     }
     "must be off, low, medium or high"
+}
+
+impl Default for OptimizationLevel {
+    fn default() -> Self {
+        Self::High
+    }
 }
 
 words! {

@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod buffer;
 pub mod clock;
+mod lane;
 pub mod options;
 pub mod present;
 pub mod processor;

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::present::{millis, total};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::model::Manifest;
-use crate::record::{FrameRecord, StagesMs};
+use crate::record::{FrameRecord, StagesMs, millis};
 use crate::runtime::Engine;
 use crate::vision::fov::FieldOfView;
 use crate::vision::postprocess::Postprocessor;
@@ -47,7 +46,7 @@ impl Analysis {
             model: model.to_owned(),
             runtime: runtime.to_owned(),
             detections: self.findings.detections.clone(),
-            processing_time_ms: total(&stages_ms),
+            processing_time_ms: stages_ms.total(),
             stages_ms,
             violation: false,
         }
@@ -64,6 +63,19 @@ pub trait Analyzer: Send {
 
     /// Analyses one frame.
     fn analyze(&mut self, frame: &Frame) -> Result<Analysis>;
+
+    /// The parts of [`analyze`](Self::analyze), where several frames can be under way at once.
+    fn parts(&mut self) -> Option<Parts<'_>> {
+        None
+    }
+}
+
+/// What an analysis consists of. Frames pass `locator` and `follower` in their order; between the two each
+/// goes to any one of the `predictors`.
+pub struct Parts<'a> {
+    pub(super) locator: &'a mut Locator,
+    pub(super) predictors: &'a mut [Predictor],
+    pub(super) follower: &'a mut Follower,
 }
 
 /// How pictures are read.
@@ -77,51 +89,14 @@ pub struct ProcessorOptions {
     pub tracker: TrackOptions,
 }
 
-/// A model on a runtime, with everything around it: a frame goes in, findings come out.
-///
-/// Buffers are allocated once and stay; one frame is processed at a time.
-pub struct FrameProcessor {
-    manifest: Manifest,
-    engine: Box<dyn Engine>,
-    preprocessor: Preprocessor,
-    postprocessor: Postprocessor,
-    field_of_view: FieldOfView,
-    tracker: Tracker,
-    last_pts_ms: Option<f64>,
+/// Finds the part of each frame that the network is shown.
+pub(super) struct Locator {
     options: ProcessorOptions,
+    field_of_view: FieldOfView,
 }
 
-impl FrameProcessor {
-    /// A processor for `manifest`'s model, executed by `engine`.
-    ///
-    /// # Errors
-    /// If the manifest describes outputs that cannot be read together.
-    pub fn new(manifest: Manifest, engine: Box<dyn Engine>, options: ProcessorOptions) -> Result<Self> {
-        Ok(Self {
-            preprocessor: Preprocessor::new(&manifest.input)?,
-            postprocessor: Postprocessor::new(&manifest)?,
-            field_of_view: FieldOfView::new(),
-            tracker: Tracker::new(options.tracker.clone()),
-            last_pts_ms: None,
-            manifest,
-            engine,
-            options,
-        })
-    }
-
-    /// The model's manifest.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// Forgets the frames so far: the next one begins another recording.
-    pub fn reset(&mut self) {
-        self.field_of_view = FieldOfView::new();
-        self.tracker = Tracker::new(self.options.tracker.clone());
-        self.last_pts_ms = None;
-    }
-
-    fn crop(&mut self, frame: &Frame) -> Crop {
+impl Locator {
+    pub(super) fn locate(&mut self, frame: &Frame) -> Crop {
         let picture = &frame.picture;
         if self.options.whole_frame {
             Crop::whole(picture.width(), picture.height())
@@ -133,36 +108,135 @@ impl FrameProcessor {
     }
 }
 
-impl Analyzer for FrameProcessor {
-    fn model(&self) -> &str {
-        &self.manifest.name
-    }
+/// From a frame and its crop to findings. Keeps nothing from one frame to the next but its buffers.
+pub(super) struct Predictor {
+    engine: Box<dyn Engine>,
+    preprocessor: Preprocessor,
+    postprocessor: Postprocessor,
+}
 
-    fn runtime(&self) -> &str {
-        self.engine.runtime()
-    }
-
-    fn analyze(&mut self, frame: &Frame) -> Result<Analysis> {
+impl Predictor {
+    pub(super) fn predict(&mut self, frame: &Frame, crop: Crop) -> Result<Analysis> {
         let begin = Instant::now();
-        let crop = self.crop(frame);
         let geometry = self.preprocessor.run(&frame.picture, crop, self.engine.input())?;
         let preprocessed = Instant::now();
         let outputs = self.engine.run()?;
         let inferred = Instant::now();
         let (width, height) = (frame.picture.width(), frame.picture.height());
-        let mut findings = self.postprocessor.run(outputs, &geometry, width, height)?;
-        if self.options.video {
-            let pts_ms = frame.pts.as_ms();
-            let step = self.last_pts_ms.map_or(0.0, |last| (pts_ms - last).max(0.0));
-            self.last_pts_ms = Some(pts_ms);
-            self.tracker.update(&mut findings.detections, Duration::from_secs_f64(step / 1e3));
-        }
+        let findings = self.postprocessor.run(outputs, &geometry, width, height)?;
         Ok(Analysis {
             findings,
             preprocess: preprocessed - begin,
             inference: inferred - preprocessed,
             postprocess: inferred.elapsed(),
         })
+    }
+}
+
+/// Recognises findings from one frame to the next.
+pub(super) struct Follower {
+    options: ProcessorOptions,
+    tracker: Tracker,
+    last_pts_ms: Option<f64>,
+}
+
+impl Follower {
+    pub(super) fn follow(&mut self, frame: &Frame, findings: &mut Findings) {
+        if !self.options.video {
+            return;
+        }
+        let pts_ms = frame.pts.as_ms();
+        let step = self.last_pts_ms.map_or(0.0, |last| (pts_ms - last).max(0.0));
+        self.last_pts_ms = Some(pts_ms);
+        self.tracker.update(&mut findings.detections, Duration::from_secs_f64(step / 1e3));
+    }
+}
+
+/// A model on a runtime, with everything around it: a frame goes in, findings come out.
+///
+/// Buffers are allocated once and stay. [`analyze`](Analyzer::analyze) takes one frame at a time; a run that
+/// waits for every frame keeps as many under way as there are engines.
+pub struct FrameProcessor {
+    manifest: Manifest,
+    locator: Locator,
+    predictors: Vec<Predictor>,
+    follower: Follower,
+}
+
+impl FrameProcessor {
+    /// A processor for `manifest`'s model, executed by `engine`.
+    ///
+    /// # Errors
+    /// If the manifest describes outputs that cannot be read together.
+    pub fn new(manifest: Manifest, engine: Box<dyn Engine>, options: ProcessorOptions) -> Result<Self> {
+        Self::with_engines(manifest, vec![engine], options)
+    }
+
+    /// A processor whose `engines` all execute `manifest`'s model, each on frames of its own.
+    ///
+    /// # Errors
+    /// If the manifest describes outputs that cannot be read together, or there is no engine.
+    pub fn with_engines(
+        manifest: Manifest,
+        engines: Vec<Box<dyn Engine>>,
+        options: ProcessorOptions,
+    ) -> Result<Self> {
+        if engines.is_empty() {
+            let detail = "a processor needs at least one engine".to_owned();
+            return Err(Error::Runtime { runtime: "none".to_owned(), detail });
+        }
+        let predictor = |engine| {
+            Ok(Predictor {
+                engine,
+                preprocessor: Preprocessor::new(&manifest.input)?,
+                postprocessor: Postprocessor::new(&manifest)?,
+            })
+        };
+        Ok(Self {
+            predictors: engines.into_iter().map(predictor).collect::<Result<_>>()?,
+            locator: Locator { field_of_view: FieldOfView::new(), options: options.clone() },
+            follower: Follower { tracker: Tracker::new(options.tracker.clone()), last_pts_ms: None, options },
+            manifest,
+        })
+    }
+
+    /// The model's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Forgets the frames so far: the next one begins another recording.
+    pub fn reset(&mut self) {
+        self.locator.field_of_view = FieldOfView::new();
+        self.follower.tracker = Tracker::new(self.follower.options.tracker.clone());
+        self.follower.last_pts_ms = None;
+    }
+}
+
+impl Analyzer for FrameProcessor {
+    fn model(&self) -> &str {
+        &self.manifest.name
+    }
+
+    fn runtime(&self) -> &str {
+        self.predictors[0].engine.runtime()
+    }
+
+    fn analyze(&mut self, frame: &Frame) -> Result<Analysis> {
+        let begin = Instant::now();
+        let crop = self.locator.locate(frame);
+        let located = begin.elapsed();
+        let mut analysis = self.predictors[0].predict(frame, crop)?;
+        analysis.preprocess += located;
+        let predicted = Instant::now();
+        self.follower.follow(frame, &mut analysis.findings);
+        analysis.postprocess += predicted.elapsed();
+        Ok(analysis)
+    }
+
+    fn parts(&mut self) -> Option<Parts<'_>> {
+        let Self { locator, predictors, follower, .. } = self;
+        (predictors.len() > 1).then_some(Parts { locator, predictors, follower })
     }
 }
 

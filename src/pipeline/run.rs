@@ -4,6 +4,7 @@
 //! newest-wins:   decode ──► pace ──┬────────── video channel ─────────► present (caller's thread)
 //!                                  └─► FrameBuffer ──► ai ──► results ────┘
 //! every-frame:   decode ──► pace ──► FrameBuffer ──► ai ──► results ──► present
+//!                                      with several engines: ai ──► ai-1 … ai-n ──► track ──► results
 //! pass-through:  decode ──► pace ──► video channel ──► present
 //! ```
 
@@ -14,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
 
 use super::buffer::FrameBuffer;
 use super::clock::Clock;
+use super::lane::ai_lane;
 use super::options::{Pace, Policy, RunOptions};
 use super::present::{Analysed, Identity, Presenter};
 use super::processor::Analyzer;
@@ -32,21 +34,21 @@ const DECODED_AHEAD: usize = 4;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the stages share.
-struct Shared<'a> {
-    options: &'a RunOptions,
-    clock: &'a dyn Clock,
+pub(super) struct Shared<'a> {
+    pub(super) options: &'a RunOptions,
+    pub(super) clock: &'a dyn Clock,
     /// Asked to stop by the user: what is under way is finished.
-    cancel: &'a Cancel,
+    pub(super) cancel: &'a Cancel,
     /// A stage has failed: everything ends at once.
-    stop: Cancel,
-    buffer: FrameBuffer<(Moment, Frame)>,
+    pub(super) stop: Cancel,
+    pub(super) buffer: FrameBuffer<(Moment, Frame)>,
     progress: &'a Progress,
     lost: AtomicU64,
     dropped: AtomicU64,
-    failures: Failures,
+    pub(super) failures: Failures,
     /// Why the AI lane ended although the pictures go on.
-    ai_failure: Failures,
-    ai_failed: AtomicBool,
+    pub(super) ai_failure: Failures,
+    pub(super) ai_failed: AtomicBool,
 }
 
 /// Drives `source` through the lanes into `sink` until its end, `cancel`, or a limit of `options`.
@@ -248,37 +250,12 @@ fn send_video(frame: Frame, video: &Sender<Frame>, shared: &Shared) {
     }
 }
 
-fn drop_frame(frame: &Frame, shared: &Shared) {
+/// Counts a frame that its policy gives up.
+pub(super) fn drop_frame(frame: &Frame, shared: &Shared) {
     shared.progress.count_dropped();
     if frame.id.0 >= shared.options.warmup_frames {
         shared.dropped.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// The AI lane. Live, its failure is its own affair; for recordings it is the run's.
-fn ai_lane(analyzer: &mut dyn Analyzer, results: &Sender<Analysed>, shared: &Shared) -> Result<()> {
-    let outcome = guard("ai", || analyze(analyzer, results, shared));
-    match outcome {
-        Err(error) if shared.options.policy == Policy::NewestWins => {
-            shared.ai_failure.report(error);
-            shared.ai_failed.store(true, Ordering::Release);
-            Ok(())
-        }
-        outcome => outcome,
-    }
-}
-
-fn analyze(analyzer: &mut dyn Analyzer, results: &Sender<Analysed>, shared: &Shared) -> Result<()> {
-    while let Some((entered, frame)) =
-        shared.buffer.pop(&shared.stop, |(_, stale)| drop_frame(&stale, shared))
-    {
-        let queue_wait = shared.clock.now().since(entered);
-        let analysis = analyzer.analyze(&frame)?;
-        if results.send(Analysed { frame, analysis, queue_wait }).is_err() {
-            break;
-        }
-    }
-    Ok(())
 }
 
 fn present(

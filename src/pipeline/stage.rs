@@ -42,15 +42,16 @@ pub(super) fn guard<T>(stage: &str, work: impl FnOnce() -> Result<T>) -> Result<
 /// Spawns `work` on a thread named `name`. If it fails, `failures` learns of it and `stop` is set.
 pub(super) fn spawn<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
-    name: &'static str,
+    name: impl Into<String>,
     failures: &'env Failures,
     stop: &'env Cancel,
     work: impl FnOnce() -> Result<()> + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, ()>> {
+    let name = name.into();
     Builder::new()
-        .name(name.to_owned())
+        .name(name.clone())
         .spawn_scoped(scope, move || {
-            if let Err(error) = guard(name, work) {
+            if let Err(error) = guard(&name, work) {
                 failures.report(error);
                 stop.cancel();
             }

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use super::clock::{Clock, FakeClock, RealClock};
 use super::options::{Pace, Policy, RunOptions};
-use super::processor::{Analysis, Analyzer};
+use super::processor::{Analysis, Analyzer, FrameProcessor, ProcessorOptions};
 use super::report::{Progress, RunReport};
 use super::run::run;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frame::{Color, Frame, FrameId, Moment, Picture, PixelFormat, Plane, Timestamp};
+use crate::model::Package;
 use crate::record::FrameRecord;
+use crate::runtime::Engine;
+use crate::runtime::scripted::Scripted;
 use crate::sink::Sink;
 use crate::source::{Source, SourceInfo};
 
@@ -162,6 +165,42 @@ fn a_recording_gets_every_frame_analysed_in_order() {
     assert!(sink.finished);
     assert_eq!((report.frames, report.analysed, report.dropped, report.lost), (200, 200, 0, 0));
     assert_eq!(report.latency.count(), 200);
+}
+
+/// The built-in model on one scripted engine for each of `scripts`.
+fn several(scripts: &[&str]) -> FrameProcessor {
+    let package = Package::open("polyp-lite").unwrap();
+    let engine = |script: &&str| Box::new(Scripted::parse(&package, script).unwrap()) as Box<dyn Engine>;
+    let engines = scripts.iter().map(engine).collect();
+    let options = ProcessorOptions { video: true, ..ProcessorOptions::default() };
+    FrameProcessor::with_engines(package.manifest.clone(), engines, options).unwrap()
+}
+
+#[test]
+fn several_engines_share_a_recording_and_keep_its_order() {
+    // The last one answers at once, the first one always late.
+    let mut analyzer = several(&["delay=3ms", "delay=1ms", ""]);
+    let mut sink = Recorder::default();
+    let report =
+        go(Script::new(50, 33), Some(&mut analyzer), &mut sink, &recording(), &RealClock::new()).unwrap();
+    let all: Vec<u64> = (0..50).collect();
+    assert_eq!((&sink.pictures, sink.record_ids()), (&all, all.clone()));
+    assert_eq!((report.frames, report.analysed), (50, 50));
+    // Frame 0 met the slow engine, frame 2 the fast one.
+    assert!(sink.records[0].stages_ms.inference >= 3.0 && sink.records[0].runtime == "scripted");
+}
+
+#[test]
+fn one_of_several_engines_that_fails_ends_the_run_with_its_cause() {
+    for (script, cause) in [("error@5", "failed at frame 5"), ("panic@5", "stage ai-2 panicked")] {
+        let mut analyzer = several(&["", script, ""]);
+        let mut sink = Recorder::default();
+        let error = go(Script::new(50, 33), Some(&mut analyzer), &mut sink, &recording(), &RealClock::new())
+            .unwrap_err();
+        assert!(error.to_string().contains(cause), "{error}");
+        // The sixth frame of the second of three engines is frame 16.
+        assert!(!sink.finished && sink.records.len() <= 16);
+    }
 }
 
 #[test]

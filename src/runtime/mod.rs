@@ -4,7 +4,7 @@ pub mod candle;
 mod open;
 pub mod scripted;
 
-pub use open::{Options, Placement, names, open};
+pub use open::{Options, Placement, names, open, open_for_throughput};
 
 use crate::error::Result;
 

@@ -1,11 +1,17 @@
 //! Choosing a runtime by name.
 
+use std::num::NonZero;
+
 use super::{Engine, candle, scripted};
+use crate::config::OptimizationLevel;
 use crate::error::{Error, Result};
 use crate::model::Package;
 
 /// What `--runtime` takes, apart from `scripted:…`.
 const NAMES: [&str; 4] = ["auto", "candle-cpu", "candle-cuda", "candle-metal"];
+
+/// Engines side by side at most: each has weights and buffers of its own, and decoding is the limit long before.
+const MOST_ENGINES: usize = 4;
 
 /// Where to execute, as `--device` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +36,8 @@ pub struct Options {
     pub device: Placement,
     /// Threads on the CPU; 0 means one per core.
     pub threads: usize,
+    /// How far the network is rewritten first.
+    pub optimization: OptimizationLevel,
 }
 
 /// Names that [`open`] takes, apart from `scripted:…`.
@@ -57,13 +65,38 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
         ("candle-metal", _) => Placement::Metal,
         _ => return Err(fail(format!("is unknown; there are {} and scripted:…", NAMES.join(", ")))),
     };
+    let (graph, level) = (&package.graph, options.optimization);
     match device {
-        Placement::Cpu => candle::cpu(&package.graph, options.threads),
-        Placement::Cuda(index) => candle::cuda(&package.graph, index),
-        Placement::Metal => candle::metal(&package.graph),
+        Placement::Cpu => candle::cpu(graph, level, options.threads),
+        Placement::Cuda(index) => candle::cuda(graph, level, index),
+        Placement::Metal => candle::metal(graph, level),
         // A GPU that this build has no code for, or that is not there, is no error under `auto`.
-        Placement::Auto => candle::cuda(&package.graph, 0)
-            .or_else(|_| candle::metal(&package.graph))
-            .or_else(|_| candle::cpu(&package.graph, options.threads)),
+        Placement::Auto => candle::cuda(graph, level, 0)
+            .or_else(|_| candle::metal(graph, level))
+            .or_else(|_| candle::cpu(graph, level, options.threads)),
     }
+}
+
+/// Compiles a model's network for the most frames per second rather than the soonest answer: on the CPU
+/// several engines share the threads, because threads that each have a frame of their own never wait for
+/// each other. Elsewhere it is the one engine of [`open`].
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_for_throughput(package: &Package, options: &Options) -> Result<Vec<Box<dyn Engine>>> {
+    let first = open(package, options)?;
+    if first.runtime() != candle::cpu::NAME {
+        return Ok(vec![first]);
+    }
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    };
+    let engines = threads.min(MOST_ENGINES);
+    if engines < 2 {
+        return Ok(vec![first]);
+    }
+    drop(first);
+    let share = Options { threads: threads / engines, ..options.clone() };
+    (0..engines).map(|_| open(package, &share)).collect()
 }

@@ -84,7 +84,8 @@ fn a_bare_file_needs_one_output_to_be_guessed() {
 fn absent_runtimes_say_what_is_missing() {
     let package = Package::open("polyp-lite").unwrap();
     let open = |runtime: &str| {
-        let options = Options { runtime: runtime.into(), device: Placement::Cpu, threads: 1 };
+        let options =
+            Options { runtime: runtime.into(), device: Placement::Cpu, threads: 1, ..Options::default() };
         open(&package, &options)
     };
     let words = |runtime: &str| open(runtime).err().unwrap().to_string();

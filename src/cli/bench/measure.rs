@@ -117,7 +117,7 @@ fn one_stream(
     together: &Barrier,
     bar: &ProgressBar,
 ) -> Result<Stream> {
-    let prepared = prepare(setup, choice);
+    let prepared = prepare(setup, &Choice { throughput: pace == Pace::Max, ..choice.clone() });
     // Whoever failed to prepare must not keep the others waiting.
     together.wait();
     let (source, mut loaded, load) = prepared?;

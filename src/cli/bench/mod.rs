@@ -219,7 +219,7 @@ impl Bench<'_> {
         for model in &self.args.model {
             for runtime in &self.runtimes {
                 for &precision in &self.args.precision {
-                    choices.push(Choice { model, runtime, precision, device, threads });
+                    choices.push(Choice { model, runtime, precision, device, threads, throughput: false });
                     if model == NO_MODEL {
                         break;
                     }

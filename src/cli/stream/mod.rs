@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::args::{ModelArgs, RealtimeArgs};
-use super::model;
+use super::model::{self, Choice};
 use super::{Context, Outcome};
 use crate::error::{Error, Result};
 use crate::pipeline;
@@ -154,7 +154,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if plan.folder.is_none() && (args.resume || args.retry_failed) {
         return Err(usage("--resume", "needs a folder of outputs (-o or --results), where the ledger is"));
     }
-    let choice = args.model.choice(&settings);
+    // At camera pace the soonest answer counts; a recording that may run ahead is done sooner with a frame per core.
+    let throughput = args.pace == Pace::Max && args.policy != Some(Policy::NewestWins);
+    let choice = Choice { throughput, ..args.model.choice(&settings) };
     let options = ProcessorOptions { video: true, ..ProcessorOptions::default() };
     let loaded = model::load(&choice, &settings, options)?;
     plan.prepare()?;

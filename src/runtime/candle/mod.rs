@@ -11,27 +11,29 @@ pub mod lowered;
 use candle_core::Device;
 
 use super::Engine;
+use crate::config::OptimizationLevel;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, passes};
 use lowered::Lowered;
 
 /// Compiles `graph` for the CPU; 0 threads means one per core.
-pub fn cpu(graph: &Graph, threads: usize) -> Result<Box<dyn Engine>> {
-    Ok(Box::new(cpu::CpuEngine::new(&optimised(graph), threads)?))
+pub fn cpu(graph: &Graph, level: OptimizationLevel, threads: usize) -> Result<Box<dyn Engine>> {
+    Ok(Box::new(cpu::CpuEngine::new(&optimised(graph, level), threads)?))
 }
 
 /// Compiles `graph` for an NVIDIA GPU.
-pub fn cuda(graph: &Graph, index: usize) -> Result<Box<dyn Engine>> {
-    on_gpu(graph, "candle-cuda", "cuda", cfg!(feature = "cuda"), || Device::new_cuda(index))
+pub fn cuda(graph: &Graph, level: OptimizationLevel, index: usize) -> Result<Box<dyn Engine>> {
+    on_gpu(graph, level, "candle-cuda", "cuda", cfg!(feature = "cuda"), || Device::new_cuda(index))
 }
 
 /// Compiles `graph` for Apple's GPU.
-pub fn metal(graph: &Graph) -> Result<Box<dyn Engine>> {
-    on_gpu(graph, "candle-metal", "metal", cfg!(feature = "metal"), || Device::new_metal(0))
+pub fn metal(graph: &Graph, level: OptimizationLevel) -> Result<Box<dyn Engine>> {
+    on_gpu(graph, level, "candle-metal", "metal", cfg!(feature = "metal"), || Device::new_metal(0))
 }
 
 fn on_gpu(
     graph: &Graph,
+    level: OptimizationLevel,
     runtime: &'static str,
     feature: &str,
     built: bool,
@@ -44,12 +46,12 @@ fn on_gpu(
         )));
     }
     let device = device().map_err(|e| fail(format!("no usable device: {e}")))?;
-    Ok(Box::new(Lowered::new(&optimised(graph), device, runtime)?))
+    Ok(Box::new(Lowered::new(&optimised(graph, level), device, runtime)?))
 }
 
-fn optimised(graph: &Graph) -> Graph {
+fn optimised(graph: &Graph, level: OptimizationLevel) -> Graph {
     let mut graph = graph.clone();
-    passes::run_all(&mut graph);
+    passes::run(&mut graph, level);
     graph
 }
 

@@ -24,7 +24,7 @@ use ops::reshape::Transposed;
 use plan::{Plan, Work};
 pub use simd::Isa;
 
-const NAME: &str = "candle-cpu";
+pub(crate) const NAME: &str = "candle-cpu";
 
 /// Largest number of threads.
 const MAX_THREADS: usize = 256;
