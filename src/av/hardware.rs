@@ -5,7 +5,7 @@
 use std::ffi::{CStr, c_int};
 use std::ptr;
 
-use ffmpeg_next::ffi::{self, AVHWDeviceType, AVPixelFormat};
+use ffmpeg_next::ffi::{self, AVCodecID, AVHWDeviceType, AVPixelFormat};
 
 use super::error::{AvError, check};
 use super::frame::AvFrame;
@@ -40,6 +40,60 @@ pub(crate) fn create(codec: *const ffi::AVCodec) -> Result<Option<Hardware>, Str
         }
     }
     if reasons.is_empty() { Ok(None) } else { Err(reasons.join("; ")) }
+}
+
+/// A way to decode in hardware.
+pub(crate) struct Way {
+    /// FFmpeg's name for it.
+    pub api: String,
+    /// Codecs that FFmpeg can hand to it; the device may take fewer.
+    pub codecs: Vec<String>,
+    /// Why no device could be opened; `None` where one could.
+    pub reason: Option<String>,
+}
+
+/// Codecs of recordings and cameras.
+const CODECS: [AVCodecID; 6] = [
+    AVCodecID::AV_CODEC_ID_H264,
+    AVCodecID::AV_CODEC_ID_HEVC,
+    AVCodecID::AV_CODEC_ID_AV1,
+    AVCodecID::AV_CODEC_ID_VP9,
+    AVCodecID::AV_CODEC_ID_MPEG2VIDEO,
+    AVCodecID::AV_CODEC_ID_MJPEG,
+];
+
+/// Ways to decode in hardware that this FFmpeg was built with, and whether the machine has a device for them.
+pub(crate) fn decoders() -> Vec<Way> {
+    super::init();
+    let mut ways = Vec::new();
+    for kind in DEVICES {
+        let codecs: Vec<String> = CODECS.iter().filter_map(|&id| codec_name(id, kind)).collect();
+        if codecs.is_empty() {
+            continue;
+        }
+        let mut device = ptr::null_mut();
+        // SAFETY: the default device is asked for (no name, no options); the reference is given back at once.
+        let created = unsafe {
+            let created = ffi::av_hwdevice_ctx_create(&raw mut device, kind, ptr::null(), ptr::null_mut(), 0);
+            ffi::av_buffer_unref(&raw mut device);
+            created
+        };
+        let reason = check(created).err().map(|error| error.to_string());
+        ways.push(Way { api: kind_name(kind), codecs, reason });
+    }
+    ways
+}
+
+/// The name of a codec, if FFmpeg can decode it on a device of this kind.
+fn codec_name(id: AVCodecID, kind: AVHWDeviceType) -> Option<String> {
+    // SAFETY: the decoder is null or a static description, and so is its name.
+    unsafe {
+        let codec = ffi::avcodec_find_decoder(id);
+        if codec.is_null() || device_format(codec, kind).is_none() {
+            return None;
+        }
+        Some(CStr::from_ptr(ffi::avcodec_get_name(id)).to_string_lossy().into_owned())
+    }
 }
 
 fn kind_name(kind: AVHWDeviceType) -> String {

@@ -1,11 +1,14 @@
 //! The machine in a few words, for reports.
 
-use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
-use std::thread::available_parallelism;
 
 use serde::{Deserialize, Serialize};
+
+use super::apple;
+use super::board::Board;
+use super::cpu::{self, CpuInfo};
+use super::limits;
+use super::root::Root;
 
 /// What a report says about the machine it was made on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,7 +19,7 @@ pub struct Host {
     pub cpu: String,
     /// Cores that this process may use (affinity and cgroup quota respected).
     pub cores: usize,
-    /// Installed memory in mebibytes; absent where it is unknown.
+    /// Memory that this process may use in mebibytes (cgroup limit respected); absent where it is unknown.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub memory_mb: Option<u64>,
     /// Operating system and its version.
@@ -28,56 +31,36 @@ pub struct Host {
 impl Host {
     /// Reads the machine from its files under `root` (`/` for the machine endort runs on).
     pub fn read(root: &Path) -> Self {
-        let cpuinfo = text(root, "proc/cpuinfo");
-        let cpu = field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Model"));
-        let device = device_tree_model(root).or_else(|| dmi_name(root));
-        let os_release = text(root, "etc/os-release");
-        let os = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
-        let arch = std::env::consts::ARCH.to_owned();
-        let cpu = cpu.unwrap_or_else(|| arch.clone());
+        let live = root == Path::new("/");
+        let root = Root::new(root);
+        let info = CpuInfo::parse(&root.text("proc/cpuinfo"));
+        let board = Board::read(&root, &info);
+        if let Some(mac) = live.then(apple::live).flatten() {
+            return Self {
+                device: mac.name,
+                cpu: mac.cpu.model,
+                cores: mac.cpu.threads_usable,
+                memory_mb: mac.memory.usable_mb,
+                os: mac.os,
+                arch: mac.arch,
+            };
+        }
+        let cpu = cpu::read(&root, &info, &board.arch);
         Self {
-            device: device.unwrap_or_else(|| format!("{arch} computer")),
-            cpu,
-            cores: available_parallelism().map_or(1, NonZeroUsize::get),
-            memory_mb: memory_mb(&text(root, "proc/meminfo")),
-            os: os.map_or_else(|| std::env::consts::OS.to_owned(), |name| name.trim_matches('"').to_owned()),
-            arch,
+            device: board.name,
+            cpu: cpu.model,
+            cores: cpu.threads_usable,
+            memory_mb: limits::memory(&root).usable_mb,
+            os: if board.os.name.is_empty() { std::env::consts::OS.to_owned() } else { board.os.name },
+            arch: board.arch,
         }
     }
 }
 
-fn text(root: &Path, path: &str) -> String {
-    // Device-tree strings end in a NUL byte.
-    fs::read(root.join(path))
-        .map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches(['\0', '\n']).to_owned())
-        .unwrap_or_default()
-}
-
-fn field(cpuinfo: &str, name: &str) -> Option<String> {
-    cpuinfo.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        (key.trim() == name).then(|| value.trim().to_owned())
-    })
-}
-
-fn memory_mb(meminfo: &str) -> Option<u64> {
-    let kib: u64 = field(meminfo, "MemTotal")?.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024)
-}
-
-fn device_tree_model(root: &Path) -> Option<String> {
-    Some(text(root, "proc/device-tree/model")).filter(|model| !model.is_empty())
-}
-
-fn dmi_name(root: &Path) -> Option<String> {
-    let vendor = text(root, "sys/class/dmi/id/sys_vendor");
-    let product = text(root, "sys/class/dmi/id/product_name");
-    let name = format!("{vendor} {product}").trim().to_owned();
-    (!name.is_empty()).then_some(name)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {

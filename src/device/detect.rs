@@ -1,0 +1,183 @@
+//! Looking at a whole machine.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::access::Access;
+use super::apple::{self, Mac};
+use super::board::Board;
+use super::cpu::{self, CpuInfo};
+use super::info::{
+    Accelerator, AcceleratorKind, DeviceInfo, HardwareDecode, Kind, Machine, Problem, VideoDecode,
+};
+use super::library::{self, Libraries};
+use super::probe::{PACKAGES, Probe};
+use super::recommend::{Build, Workload, recommend, route};
+use super::root::Root;
+use super::{bus, camera, coral, graphics, jetson, limits, nvidia, raspberry_pi, runtimes};
+use crate::av;
+use crate::error::{Error, Result};
+
+/// Environment variables that say where libraries and programs lie.
+pub const VARIABLES: [&str; 7] = [
+    "LD_LIBRARY_PATH",
+    "ORT_DYLIB_PATH",
+    "OPENVINO_INSTALL_DIR",
+    "INTEL_OPENVINO_DIR",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "PATH",
+];
+
+/// Where and how to look.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The root file system.
+    pub root: PathBuf,
+    /// Whether it is that of the machine endort runs on: then its programs, its FFmpeg and its kernel are asked.
+    pub live: bool,
+    /// Who wants to open the devices.
+    pub access: Access,
+    /// Values of [`VARIABLES`]; others are ignored.
+    pub environment: BTreeMap<String, String>,
+    /// GPU code of the program that is to run there.
+    pub build: Build,
+    /// The network that is to run there.
+    pub workload: Workload,
+}
+
+impl Options {
+    /// The machine endort runs on, as this process, with its environment.
+    pub fn live(environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let counts = |(name, _): &(String, String)| VARIABLES.contains(&name.as_str());
+        Self {
+            live: true,
+            access: Access::Process,
+            environment: environment.into_iter().filter(counts).collect(),
+            ..Self::captured(Path::new("/"))
+        }
+    }
+
+    /// Another root file system: nothing of the live machine is asked, and rights are not judged.
+    pub fn captured(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            live: false,
+            access: Access::Unknown,
+            environment: BTreeMap::new(),
+            build: Build::current(),
+            workload: Workload::default(),
+        }
+    }
+}
+
+/// Looks at a machine. What cannot be read is unknown, not an error.
+///
+/// # Errors
+/// [`Error::Read`] where the root is no folder that can be listed.
+pub fn detect(options: &Options) -> Result<DeviceInfo> {
+    std::fs::read_dir(&options.root).map_err(Error::read(&options.root))?;
+    let path = options.root.canonicalize().map_err(Error::read(&options.root))?;
+    if !path.is_dir() {
+        return Err(Error::Read { path, source: io::ErrorKind::NotADirectory.into() });
+    }
+    let machine = look(options, &Root::new(&path));
+    let recommendation = recommend(&machine, &options.workload, options.build);
+    Ok(DeviceInfo { endort: env!("CARGO_PKG_VERSION").to_owned(), machine, recommendation })
+}
+
+fn look(options: &Options, root: &Root) -> Machine {
+    let info = CpuInfo::parse(&root.text("proc/cpuinfo"));
+    let mac = if options.live { apple::live() } else { None };
+    let board = board(root, &info, mac.as_ref(), options.live);
+    let libraries = Libraries::new(root, &board.arch, &options.environment);
+    let packages = library::installed_packages(root, &PACKAGES);
+    let (access, live) = (&options.access, options.live);
+    let probe = Probe { root, board: &board, access, libraries: &libraries, packages: &packages, live };
+
+    let mut problems = Vec::new();
+    let jetson = (board.kind == Kind::Jetson).then(|| jetson::read(&probe, &mut problems));
+    let raspberry_pi = (board.kind == Kind::RaspberryPi).then(|| raspberry_pi::read(&probe, &mut problems));
+    let mut accelerators = accelerators(&probe, &mut problems);
+    accelerators.extend(mac.as_ref().and_then(|mac| mac.gpu.clone()));
+    for accelerator in &mut accelerators {
+        use_in_build(accelerator, options.build, &mut problems);
+    }
+    let cameras = camera::find(&probe, &mut problems);
+    let runtimes = runtimes::find(&probe, options.build);
+    for runtime in &runtimes {
+        if let Some(why) = &runtime.unusable {
+            let path = runtime.path.as_deref().unwrap_or_default();
+            let remedy = "install it again, for this machine's processor";
+            problems.push(Problem::new(&runtime.name, format!("{path} cannot be loaded: {why}"), remedy));
+        }
+    }
+    Machine {
+        kind: board.kind,
+        cpu: mac.as_ref().map_or_else(|| cpu::read(root, &info, &board.arch), |mac| mac.cpu.clone()),
+        memory: mac.as_ref().map_or_else(|| limits::memory(root), |mac| mac.memory.clone()),
+        jetson,
+        raspberry_pi,
+        accelerators,
+        runtimes,
+        video_decode: live.then(video_decode),
+        cameras,
+        problems,
+        device: board.name,
+        os: board.os.name,
+        arch: board.arch,
+        container: board.container,
+    }
+}
+
+fn board(root: &Root, info: &CpuInfo, mac: Option<&Mac>, live: bool) -> Board {
+    let mut board = Board::read(root, info);
+    if let Some(mac) = mac {
+        (board.kind, board.name, board.arch) = (mac.kind, mac.name.clone(), mac.arch.clone());
+        board.os.name.clone_from(&mac.os);
+    }
+    if board.os.name.is_empty() {
+        board.os.name = if live { std::env::consts::OS } else { "unknown system" }.to_owned();
+    }
+    board
+}
+
+fn accelerators(probe: &Probe, problems: &mut Vec<Problem>) -> Vec<Accelerator> {
+    let (pci, usb) = (bus::pci(probe.root), bus::usb(probe.root));
+    let mut found = Vec::new();
+    if probe.board.kind == Kind::Jetson {
+        let (mut gpu, supported) = jetson::gpu(probe, problems);
+        gpu.runtime = route(gpu.kind).filter(|_| supported).map(|route| route.runtime.to_owned());
+        found.push(gpu);
+    }
+    found.extend(nvidia::find(probe, &pci, problems));
+    found.extend(coral::find(probe, &pci, &usb, problems));
+    found.extend(graphics::find(probe, &pci, problems));
+    found
+}
+
+/// Names endort's runtime for an accelerator, and says so where this build lacks it.
+fn use_in_build(accelerator: &mut Accelerator, build: Build, problems: &mut Vec<Problem>) {
+    let Some(route) = route(accelerator.kind) else { return };
+    if accelerator.kind != AcceleratorKind::JetsonGpu {
+        accelerator.runtime = Some(route.runtime.to_owned());
+    }
+    if let (true, true, Some(feature), false) =
+        (accelerator.ready, accelerator.runtime.is_some(), route.feature, route.is_built(build))
+    {
+        let why = format!("it is ready, but this build of endort has no {}", route.runtime);
+        let remedy = format!("cargo build --release --features {feature}");
+        problems.push(Problem::new(&accelerator.name, why, remedy));
+    }
+}
+
+fn video_decode() -> VideoDecode {
+    let hardware = av::hardware::decoders().into_iter().map(|way| HardwareDecode {
+        api: way.api,
+        codecs: way.codecs,
+        ready: way.reason.is_none(),
+        reason: way.reason,
+    });
+    VideoDecode { ffmpeg: av::version(), hardware: hardware.collect() }
+}

@@ -1,0 +1,406 @@
+//! Finding shared libraries and programs by name, as the dynamic linker and a shell would, and in the folders
+//! where vendors put them. Nothing is loaded: a library is judged by its ELF header.
+
+use std::collections::BTreeMap;
+
+use super::board::{elf_machine, machine_name};
+use super::root::Root;
+
+/// Folders that `ld.so` searches on its own (ld.so(8)), besides the one of the architecture.
+const SYSTEM_FOLDERS: [&str; 6] =
+    ["/lib", "/usr/lib", "/usr/local/lib", "/lib64", "/usr/lib64", "/usr/local/lib64"];
+/// Folders where vendors put their libraries without telling `ld.so`. `*` stands for any one name.
+const VENDOR_FOLDERS: [&str; 14] = [
+    "/usr/local/cuda/lib64",
+    "/usr/local/cuda/targets/*/lib",
+    "/usr/local/cuda-*/lib64",
+    "/usr/local/cuda-*/targets/*/lib",
+    "/usr/local/nvidia/lib64",
+    "/usr/lib/*/tegra",
+    "/usr/lib/*/nvidia",
+    "/opt/intel/openvino*/runtime/lib/*",
+    "/opt/intel/openvino*/lib",
+    "/opt/onnxruntime*/lib",
+    "/usr/local/onnxruntime*/lib",
+    "/usr/local/tensorrt/lib",
+    "/opt/tensorrt*/lib",
+    "/run/opengl-driver/lib",
+];
+/// Folders of Python's packages, in which the libraries of those from PyPI lie.
+const PYTHON_FOLDERS: [&str; 5] = [
+    "/usr/lib/python3/dist-packages",
+    "/usr/lib/python3*/dist-packages",
+    "/usr/local/lib/python3*/dist-packages",
+    "/usr/local/lib/python3*/site-packages",
+    "/usr/lib/python3*/site-packages",
+];
+/// Folders of libraries inside such packages.
+const PYTHON_PACKAGES: [&str; 6] = [
+    "onnxruntime/capi",
+    "openvino/libs",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "tensorrt_libs",
+    "nvidia/*/lib",
+];
+/// Folders of programs.
+const PROGRAM_FOLDERS: [&str; 7] = [
+    "/usr/local/bin",
+    "/usr/bin",
+    "/bin",
+    "/usr/src/tensorrt/bin",
+    "/usr/local/cuda/bin",
+    "/opt/tensorrt*/bin",
+    "/usr/local/tensorrt/bin",
+];
+/// `include` lines of ld.so.conf inside each other.
+const MAX_INCLUDES: usize = 8;
+/// Folders that a search goes through.
+const MAX_FOLDERS: usize = 512;
+
+/// A library or program that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Where, as the name that was looked for.
+    pub path: String,
+    /// The file's own name, links followed, which often holds the full version.
+    pub file_name: String,
+    /// How it was found.
+    pub found_by: String,
+    /// Why it cannot be used.
+    pub unusable: Option<String>,
+}
+
+/// Where to search.
+#[derive(Debug)]
+pub(super) struct Libraries<'a> {
+    root: &'a Root,
+    arch: &'a str,
+    environment: &'a BTreeMap<String, String>,
+    /// In the order of the search.
+    folders: Vec<Folder>,
+}
+
+/// A folder with libraries.
+#[derive(Debug)]
+struct Folder {
+    /// As it is called.
+    path: String,
+    /// Where it really is.
+    inside: String,
+    found_by: String,
+    names: Vec<String>,
+}
+
+impl<'a> Libraries<'a> {
+    pub fn new(root: &'a Root, arch: &'a str, environment: &'a BTreeMap<String, String>) -> Self {
+        let mut search = Self { root, arch, environment, folders: Vec::new() };
+        for folder in search.variable("LD_LIBRARY_PATH") {
+            search.add(&folder, "LD_LIBRARY_PATH");
+        }
+        for name in ["OPENVINO_INSTALL_DIR", "INTEL_OPENVINO_DIR"] {
+            for folder in search.variable(name) {
+                search.add_matching(&format!("{folder}/runtime/lib/*"), name);
+            }
+        }
+        for folder in search.configured() {
+            search.add(&folder, "library path");
+        }
+        for triplet in triplets(arch) {
+            for base in ["/usr/local/lib", "/lib", "/usr/lib"] {
+                search.add(&format!("{base}/{triplet}"), "library path");
+            }
+        }
+        for folder in SYSTEM_FOLDERS {
+            search.add(folder, "library path");
+        }
+        for pattern in VENDOR_FOLDERS {
+            search.add_matching(pattern, "known folder");
+        }
+        let mut python: Vec<String> = Vec::new();
+        for name in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+            python.extend(
+                search.variable(name).iter().map(|folder| format!("{folder}/lib/python3*/site-packages")),
+            );
+        }
+        python.extend(PYTHON_FOLDERS.map(str::to_owned));
+        for folder in python {
+            for package in PYTHON_PACKAGES {
+                search.add_matching(&format!("{folder}/{package}"), "Python package");
+            }
+        }
+        search
+    }
+
+    /// Folders in a variable, separated by colons.
+    fn variable(&self, name: &str) -> Vec<String> {
+        let value = self.environment.get(name).map_or("", String::as_str);
+        value.split(':').filter(|folder| folder.starts_with('/')).map(str::to_owned).collect()
+    }
+
+    fn add(&mut self, folder: &str, found_by: &str) {
+        // `/lib` is often a link to `/usr/lib`: what was looked through once is not again.
+        let Some(inside) = self.root.inside(folder) else { return };
+        if self.folders.len() >= MAX_FOLDERS || self.folders.iter().any(|known| known.inside == inside) {
+            return;
+        }
+        let mut names = self.root.names(folder);
+        names.retain(|name| name.contains(".so"));
+        let (path, found_by) = (folder.to_owned(), found_by.to_owned());
+        self.folders.push(Folder { path, inside, found_by, names });
+    }
+
+    fn add_matching(&mut self, pattern: &str, found_by: &str) {
+        for folder in expand(self.root, pattern) {
+            self.add(&folder, found_by);
+        }
+    }
+
+    /// Folders of `/etc/ld.so.conf` and the files that it includes.
+    fn configured(&self) -> Vec<String> {
+        let mut folders = Vec::new();
+        let mut files = vec!["/etc/ld.so.conf".to_owned()];
+        let mut read = 0;
+        while let Some(file) = files.pop() {
+            read += 1;
+            if read > MAX_FOLDERS {
+                break;
+            }
+            for line in self.root.text(&file).lines() {
+                let line = line.split('#').next().unwrap_or_default().trim();
+                if let Some(pattern) = line.strip_prefix("include ") {
+                    let pattern = pattern.trim();
+                    let pattern =
+                        if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/{pattern}") };
+                    if read <= MAX_INCLUDES {
+                        // Taken from the end: the first in alphabetical order comes first.
+                        files.extend(expand(self.root, &pattern).into_iter().rev());
+                    }
+                } else if line.starts_with('/') {
+                    folders.push(line.to_owned());
+                }
+            }
+        }
+        folders.truncate(MAX_FOLDERS);
+        folders
+    }
+
+    /// The best file for one of these libraries: the first in the order of the search that can be used, else the
+    /// first at all. A name is `libx.so`; `libx.so.1` and `libx.so.1.2.3` fit it as well.
+    pub fn find(&self, names: &[&str]) -> Option<Found> {
+        let mut unusable = None;
+        for Folder { path: folder, found_by, names: files, .. } in &self.folders {
+            for name in names {
+                let fits = |file: &&String| {
+                    file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || is_version(rest))
+                };
+                // `libx.so.1` rather than `libx.so`, which in some packages is for compilers alone.
+                let mut files: Vec<&String> = files.iter().filter(fits).collect();
+                files.sort_by_key(|file| (file.as_str() == *name, file.matches('.').count()));
+                for file in files {
+                    let found = self.judge(&format!("{folder}/{file}"), found_by);
+                    if found.unusable.is_none() {
+                        return Some(found);
+                    }
+                    unusable = unusable.or(Some(found));
+                }
+            }
+        }
+        unusable
+    }
+
+    /// The library that a variable names, whatever its name is.
+    pub fn named_by(&self, variable: &str) -> Option<Found> {
+        let path = self.environment.get(variable).filter(|path| !path.is_empty())?;
+        Some(self.judge(path, variable))
+    }
+
+    /// A program by name, first along `PATH`.
+    pub fn program(&self, name: &str) -> Option<Found> {
+        let mut folders: Vec<(String, &str)> =
+            self.variable("PATH").into_iter().map(|folder| (folder, "PATH")).collect();
+        for pattern in PROGRAM_FOLDERS {
+            folders.extend(expand(self.root, pattern).into_iter().map(|folder| (folder, "known folder")));
+        }
+        let (path, found_by) = folders
+            .into_iter()
+            .map(|(folder, by)| (format!("{folder}/{name}"), by))
+            .find(|(path, _)| self.root.metadata(path).is_some_and(|metadata| metadata.is_file()))?;
+        Some(Found { file_name: name.to_owned(), path, found_by: found_by.to_owned(), unusable: None })
+    }
+
+    fn judge(&self, path: &str, found_by: &str) -> Found {
+        let real = self.root.inside(path);
+        let file_name = real.as_deref().unwrap_or(path).rsplit('/').next().unwrap_or_default().to_owned();
+        let unusable = match real {
+            None if self.root.dangling(path) => Some("the link leads nowhere".to_owned()),
+            None => Some("there is no such file".to_owned()),
+            Some(_) => self.why_not_loadable(path),
+        };
+        Found { path: path.to_owned(), file_name, found_by: found_by.to_owned(), unusable }
+    }
+
+    fn why_not_loadable(&self, path: &str) -> Option<String> {
+        let head = self.root.head(path, 64);
+        if head.is_empty() {
+            return Some("it is empty or cannot be read".to_owned());
+        }
+        let Some(machine) = elf_machine(&head) else {
+            return Some("it is no shared library".to_owned());
+        };
+        let made_for = machine_name(machine).unwrap_or("another processor");
+        (made_for != self.arch && self.arch != "unknown").then(|| format!("it is made for {made_for}"))
+    }
+}
+
+/// Debian's folder names for an architecture.
+fn triplets(arch: &str) -> &'static [&'static str] {
+    match arch {
+        "x86_64" => &["x86_64-linux-gnu"],
+        "x86" => &["i386-linux-gnu"],
+        "aarch64" => &["aarch64-linux-gnu"],
+        "arm" => &["arm-linux-gnueabihf", "arm-linux-gnueabi"],
+        "riscv64" => &["riscv64-linux-gnu"],
+        _ => &[],
+    }
+}
+
+/// Paths that a pattern names, in natural order; a `*` stands for any part of one name.
+pub(super) fn expand(root: &Root, pattern: &str) -> Vec<String> {
+    let mut paths = vec![String::new()];
+    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+        let mut next = Vec::new();
+        for path in paths {
+            let Some((before, after)) = part.split_once('*') else {
+                next.push(format!("{path}/{part}"));
+                continue;
+            };
+            let fits = |name: &String| {
+                name.len() >= before.len() + after.len() && name.starts_with(before) && name.ends_with(after)
+            };
+            let names = root.names(if path.is_empty() { "/" } else { &path });
+            next.extend(names.into_iter().filter(fits).map(|name| format!("{path}/{name}")));
+        }
+        next.truncate(MAX_FOLDERS);
+        paths = next;
+    }
+    paths.retain(|path| root.exists(path));
+    paths
+}
+
+/// What follows `.so` in the name of a library's file: `.1`, `.1.20.0`, `.2450`.
+fn is_version(rest: &str) -> bool {
+    rest.starts_with('.') && rest[1..].chars().all(|c| c.is_ascii_digit() || c == '.')
+}
+
+/// The version in a library's file name, where it is more than the number of its interface.
+pub(super) fn version_in(file_name: &str) -> Option<String> {
+    let (_, version) = file_name.split_once(".so.")?;
+    let dots = version.matches('.').count();
+    (is_version(&format!(".{version}")) && dots >= 1).then(|| version.to_owned())
+}
+
+/// Versions of packages in Debian's database, by name: `1.2.3` of `1.2.3-1+cuda12.6`.
+pub(super) fn installed_packages(root: &Root, wanted: &[&str]) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    let mut name = None;
+    root.lines("var/lib/dpkg/status", |line| {
+        if let Some(package) = line.strip_prefix("Package: ") {
+            name = wanted.iter().find(|wanted| **wanted == package.trim());
+        } else if line.starts_with("Status: ") && !line.ends_with(" installed") {
+            name = None;
+        } else if let (Some(version), Some(name)) = (line.strip_prefix("Version: "), name) {
+            let version = version.split_once(':').map_or(version, |(_, version)| version);
+            let version = version.split(['-', '+', '~']).next().unwrap_or_default().trim();
+            versions.insert((*name).to_owned(), version.to_owned());
+        }
+        versions.len() < wanted.len()
+    });
+    versions
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn elf(machine: u8) -> Vec<u8> {
+        let mut head = vec![0_u8; 64];
+        head[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        head[18] = machine;
+        head
+    }
+
+    fn write(folder: &std::path::Path, path: &str, content: &[u8]) {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    #[test]
+    fn the_linkers_order_holds_and_versions_come_from_file_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        write(folder.path(), "etc/ld.so.conf", b"include /etc/ld.so.conf.d/*.conf\n");
+        write(folder.path(), "etc/ld.so.conf.d/b.conf", b"# none\n/opt/b/lib # here\n");
+        write(folder.path(), "opt/b/lib/libx.so.2.1.0", &elf(62));
+        symlink("libx.so.2.1.0", folder.path().join("opt/b/lib/libx.so.2")).unwrap();
+        write(folder.path(), "usr/lib/libx.so.1.0.0", &elf(62));
+        let environment = BTreeMap::new();
+        let found = Libraries::new(&root, "x86_64", &environment).find(&["libx.so"]).unwrap();
+        assert_eq!(
+            (found.path.as_str(), found.file_name.as_str()),
+            ("/opt/b/lib/libx.so.2", "libx.so.2.1.0")
+        );
+        assert_eq!((version_in(&found.file_name).as_deref(), found.unusable), (Some("2.1.0"), None));
+
+        let environment = BTreeMap::from([("LD_LIBRARY_PATH".to_owned(), "relative:/usr/lib".to_owned())]);
+        let found = Libraries::new(&root, "x86_64", &environment).find(&["libx.so"]).unwrap();
+        assert_eq!(
+            (found.path.as_str(), found.found_by.as_str()),
+            ("/usr/lib/libx.so.1.0.0", "LD_LIBRARY_PATH")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let environment = BTreeMap::from([("ORT_DYLIB_PATH".to_owned(), "/none.so".to_owned())]);
+        write(folder.path(), "usr/lib/liba.so", &elf(62));
+        write(folder.path(), "usr/lib/libb.so", b"GROUP ( libb.so.1 )");
+        write(folder.path(), "usr/lib/libd.so", b"");
+        symlink("libc.so.6", folder.path().join("usr/lib/libc.so")).unwrap();
+        let search = Libraries::new(&root, "aarch64", &environment);
+        let why = |name: &str| search.find(&[name]).unwrap().unusable.unwrap();
+        assert_eq!(why("liba.so"), "it is made for x86_64");
+        assert_eq!(why("libb.so"), "it is no shared library");
+        assert_eq!(why("libc.so"), "the link leads nowhere");
+        assert_eq!(why("libd.so"), "it is empty or cannot be read");
+        assert_eq!(search.named_by("ORT_DYLIB_PATH").unwrap().unusable.unwrap(), "there is no such file");
+        assert_eq!(search.find(&["libe.so"]), None);
+    }
+
+    #[test]
+    fn names_of_other_libraries_do_not_fit() {
+        assert!(is_version(".1") && is_version(".12.3") && !is_version("x.1") && !is_version(".1-gdb.py"));
+        assert_eq!(version_in("libedgetpu.so.1"), None);
+        assert_eq!(version_in("libopenvino.so.2450"), None);
+        assert_eq!(version_in("libnvinfer.so.8.2.1").as_deref(), Some("8.2.1"));
+    }
+
+    #[test]
+    fn packages_are_those_that_are_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        let status = "Package: libedgetpu1-std\nStatus: install ok installed\nVersion: 16.0\n\n\
+                      Package: tensorrt\nStatus: deinstall ok config-files\nVersion: 8.2.1.9-1+cuda10.2\n\n\
+                      Package: libnvinfer8\nStatus: install ok installed\nVersion: 8.2.1-1+cuda10.2\n";
+        write(folder.path(), "var/lib/dpkg/status", status.as_bytes());
+        let found =
+            installed_packages(&Root::new(folder.path()), &["libedgetpu1-std", "tensorrt", "libnvinfer8"]);
+        let expected = [("libedgetpu1-std", "16.0"), ("libnvinfer8", "8.2.1")];
+        assert_eq!(found, expected.map(|(n, v)| (n.to_owned(), v.to_owned())).into());
+    }
+}

@@ -1,0 +1,334 @@
+//! The one setting to begin with: which runtime, number format, input size and threads fit a machine.
+//!
+//! Accelerators are matched against [`ROUTES`], which names only what this version of endort executes. On the
+//! processor the input size follows an estimate of its arithmetic; `endort bench` measures what it is worth.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::info::{Accelerator, AcceleratorKind, Cpu, Machine};
+use crate::config::Precision;
+
+/// What `endort optimize --target` can make a model for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// The fused graph, for candle.
+    Cpu,
+    /// TensorRT and CUDA on a Jetson.
+    Jetson,
+    /// The Edge TPU.
+    Coral,
+    /// TFLite on a Raspberry Pi.
+    RaspberryPi,
+    /// Metal and CoreML.
+    Apple,
+    /// OpenVINO.
+    Intel,
+}
+
+impl Target {
+    /// The word for it, as `--target` takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Jetson => "jetson",
+            Self::Coral => "coral",
+            Self::RaspberryPi => "raspberry-pi",
+            Self::Apple => "apple",
+            Self::Intel => "intel",
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A setting and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recommendation {
+    /// What to optimize a model for.
+    pub target: Target,
+    /// The runtime, as `--runtime` takes it.
+    pub runtime: String,
+    /// The number format.
+    pub precision: Precision,
+    /// Width of the network's input in pixels.
+    pub input_width_px: usize,
+    /// Height of the network's input in pixels.
+    pub input_height_px: usize,
+    /// Threads for the network.
+    pub threads: usize,
+    /// Why.
+    pub reason: String,
+    /// The command to run next.
+    pub next: String,
+}
+
+/// What a network asks of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// Width of its input in pixels.
+    pub width_px: usize,
+    /// Height of its input in pixels.
+    pub height_px: usize,
+    /// Multiplications with addition for one frame of that size.
+    pub macs: u64,
+}
+
+impl Default for Workload {
+    /// The built-in model, `polyp-lite`.
+    fn default() -> Self {
+        Self { width_px: 352, height_px: 288, macs: 873_421_184 }
+    }
+}
+
+/// GPU code that a build of endort contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Build {
+    /// Built with `--features cuda`.
+    pub cuda: bool,
+    /// Built with `--features metal`.
+    pub metal: bool,
+}
+
+impl Build {
+    /// This build.
+    pub const fn current() -> Self {
+        Self { cuda: cfg!(feature = "cuda"), metal: cfg!(feature = "metal") }
+    }
+}
+
+/// How endort executes on a kind of accelerator.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Route {
+    accelerator: AcceleratorKind,
+    pub runtime: &'static str,
+    target: Target,
+    precision: Precision,
+    /// The feature of the build that it needs.
+    pub feature: Option<&'static str>,
+}
+
+/// Best first. A row belongs here once `endort::runtime::names()` has its runtime.
+const ROUTES: [Route; 3] = [
+    Route {
+        accelerator: AcceleratorKind::NvidiaGpu,
+        runtime: "candle-cuda",
+        target: Target::Cpu,
+        precision: Precision::Fp32,
+        feature: Some("cuda"),
+    },
+    Route {
+        accelerator: AcceleratorKind::JetsonGpu,
+        runtime: "candle-cuda",
+        target: Target::Cpu,
+        precision: Precision::Fp32,
+        feature: Some("cuda"),
+    },
+    Route {
+        accelerator: AcceleratorKind::AppleGpu,
+        runtime: "candle-metal",
+        target: Target::Cpu,
+        precision: Precision::Fp32,
+        feature: Some("metal"),
+    },
+];
+
+/// The runtime that every build has.
+pub(super) const CPU_RUNTIME: &str = "candle-cpu";
+
+/// How endort executes on this kind of accelerator, if it does.
+pub(super) fn route(kind: AcceleratorKind) -> Option<&'static Route> {
+    ROUTES.iter().find(|route| route.accelerator == kind)
+}
+
+impl Route {
+    pub fn is_built(&self, build: Build) -> bool {
+        match self.feature {
+            Some("cuda") => build.cuda,
+            Some("metal") => build.metal,
+            _ => true,
+        }
+    }
+}
+
+/// The setting to begin with on `machine` for `workload`, with what `build` contains.
+pub fn recommend(machine: &Machine, workload: &Workload, build: Build) -> Recommendation {
+    let usable = |accelerator: &&Accelerator| accelerator.ready && accelerator.runtime.is_some();
+    let ready: Vec<&Accelerator> = machine.accelerators.iter().filter(usable).collect();
+    let best = ROUTES
+        .iter()
+        .filter(|route| route.is_built(build))
+        .find_map(|route| Some((route, *ready.iter().find(|a| a.kind == route.accelerator)?)));
+    let mut advice = match best {
+        Some((route, accelerator)) => Recommendation {
+            target: route.target,
+            runtime: route.runtime.to_owned(),
+            precision: route.precision,
+            input_width_px: workload.width_px,
+            input_height_px: workload.height_px,
+            threads: threads(&machine.cpu),
+            reason: format!("{} is ready, and this build of endort computes on it", accelerator.name),
+            next: String::new(),
+        },
+        None => on_the_processor(machine, workload),
+    };
+    advice.next = format!("endort bench --runtime {} --threads {}", advice.runtime, advice.threads);
+    advice
+}
+
+fn on_the_processor(machine: &Machine, workload: &Workload) -> Recommendation {
+    let cpu = &machine.cpu;
+    let threads = threads(cpu);
+    let speed = estimated_gmacs_per_s(cpu, threads);
+    let (width, height) = fitting_size(workload, speed);
+    let cores = if threads == 1 { "one thread".to_owned() } else { format!("{threads} threads") };
+    let milliseconds = estimated_ms(workload, (width, height), speed);
+    let size = if (width, height) == (workload.width_px, workload.height_px) {
+        format!("{cores} with {} should take about {milliseconds:.0} ms a frame", simd(cpu))
+    } else {
+        let full = estimated_ms(workload, (workload.width_px, workload.height_px), speed);
+        format!(
+            "{cores} with {} should take about {milliseconds:.0} ms a frame at this input size, and {full:.0} ms \
+             at the model's own {}x{}",
+            simd(cpu),
+            workload.width_px,
+            workload.height_px
+        )
+    };
+    let why = match machine.accelerators.iter().find(|a| a.runtime.is_some()) {
+        Some(accelerator) => format!("{} cannot be used as it is (see above)", accelerator.name),
+        None if machine.accelerators.is_empty() => "no accelerator was found".to_owned(),
+        None => "endort has no runtime for the accelerators of this machine".to_owned(),
+    };
+    Recommendation {
+        target: Target::Cpu,
+        runtime: CPU_RUNTIME.to_owned(),
+        precision: Precision::Fp32,
+        input_width_px: width,
+        input_height_px: height,
+        threads,
+        reason: format!("{why}; {size} (estimated)"),
+        next: String::new(),
+    }
+}
+
+/// One thread per core that may be used. Beyond eight, whether more help is for `endort bench` to say: the
+/// network has a few hundred small steps, and each waits for its slowest thread.
+fn threads(cpu: &Cpu) -> usize {
+    cpu.threads_usable.min(cpu.cores_online).clamp(1, 8)
+}
+
+/// The widest arithmetic that the processor has.
+fn simd(cpu: &Cpu) -> &'static str {
+    let has = |name: &str| cpu.features.iter().any(|feature| feature == name);
+    match () {
+        () if has("avx512") => "AVX-512",
+        () if has("avx2") && has("fma") => "AVX2",
+        () if has("sve") => "SVE",
+        () if has("neon") => "NEON",
+        () => "scalar arithmetic",
+    }
+}
+
+/// Multiplications with addition in 32-bit floats that a core begins per clock: width of its registers times
+/// its pipes. Cores before ARM's v8.2 (the first with `dotprod`) have half the pipes (ARM's optimization guides).
+fn macs_per_clock(cpu: &Cpu) -> f64 {
+    match simd(cpu) {
+        "AVX-512" => 32.0,
+        "AVX2" => 16.0,
+        "SVE" | "NEON" if cpu.features.iter().any(|feature| feature == "dotprod") => 8.0,
+        "SVE" | "NEON" => 4.0,
+        _ => 1.0,
+    }
+}
+
+/// Share of the arithmetic that candle-cpu reaches with `polyp-lite`: 15 ms on two AVX-512 cores at 2.6 GHz.
+const EFFICIENCY: f64 = 0.35;
+/// Clock to reckon with where a machine keeps its own to itself.
+const UNKNOWN_MHZ: u64 = 2000;
+/// Time for one frame that leaves room for 30 frames a second.
+const FRAME_MS: f64 = 33.0;
+/// Networks of this kind halve their input five times.
+const STEP_PX: usize = 32;
+/// Below this, small polyps are a few pixels.
+const MIN_WIDTH_PX: usize = 160;
+
+fn estimated_gmacs_per_s(cpu: &Cpu, threads: usize) -> f64 {
+    let gigahertz = cpu.max_mhz.unwrap_or(UNKNOWN_MHZ) as f64 / 1e3;
+    threads as f64 * macs_per_clock(cpu) * gigahertz * EFFICIENCY
+}
+
+/// Time for one frame in milliseconds: the work grows with the input's area.
+fn estimated_ms(workload: &Workload, (width, height): (usize, usize), gmacs_per_s: f64) -> f64 {
+    let share = (width * height) as f64 / (workload.width_px * workload.height_px).max(1) as f64;
+    workload.macs as f64 * share / gmacs_per_s / 1e6
+}
+
+/// The largest input of the workload's shape, in whole steps, that is done within a frame's time; the smallest
+/// where none is.
+fn fitting_size(workload: &Workload, gmacs_per_s: f64) -> (usize, usize) {
+    let own = (workload.width_px, workload.height_px);
+    let smaller = (MIN_WIDTH_PX..workload.width_px).rev().filter(|width| width % STEP_PX == 0).map(|width| {
+        let height = width * workload.height_px / workload.width_px;
+        (width, (height + STEP_PX / 2) / STEP_PX * STEP_PX)
+    });
+    let mut last = own;
+    for size in std::iter::once(own).chain(smaller.filter(|(_, height)| *height > 0)) {
+        last = size;
+        if estimated_ms(workload, size, gmacs_per_s) <= FRAME_MS {
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpu(threads: usize, max_mhz: u64, features: &[&str]) -> Cpu {
+        Cpu {
+            model: "test".to_owned(),
+            threads_online: threads,
+            cores_online: threads,
+            threads_usable: threads,
+            limited_by: None,
+            max_mhz: Some(max_mhz),
+            features: features.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_estimate_meets_what_was_measured() {
+        // README: 15 ms on two AVX-512 cores of a Xeon.
+        let speed = estimated_gmacs_per_s(&cpu(2, 2600, &["avx2", "avx512", "fma"]), 2);
+        let ms = estimated_ms(&Workload::default(), (352, 288), speed);
+        assert!((12.0..18.0).contains(&ms), "{ms}");
+    }
+
+    #[test]
+    fn a_weak_processor_gets_a_smaller_input_of_the_same_shape() {
+        let workload = Workload::default();
+        let strong = estimated_gmacs_per_s(&cpu(4, 3000, &["avx2", "fma"]), 4);
+        assert_eq!(fitting_size(&workload, strong), (352, 288));
+        let pi4 = estimated_gmacs_per_s(&cpu(4, 1800, &["neon"]), 4);
+        let (width, height) = fitting_size(&workload, pi4);
+        assert!(width < 352 && width % 32 == 0 && height % 32 == 0, "{width}x{height}");
+        assert!(estimated_ms(&workload, (width, height), pi4) <= FRAME_MS);
+        assert_eq!(fitting_size(&workload, 0.01), (160, 128));
+    }
+
+    #[test]
+    fn an_odd_workload_is_no_trap() {
+        let tiny = Workload { width_px: 0, height_px: 0, macs: 0 };
+        assert_eq!(fitting_size(&tiny, 1.0), (0, 0));
+        let wide = Workload { width_px: 4096, height_px: 2, macs: u64::MAX };
+        assert_eq!(fitting_size(&wide, 1.0), (4096, 2));
+    }
+}
