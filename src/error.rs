@@ -139,6 +139,12 @@ pub enum Error {
         /// The panic's message.
         message: String,
     },
+    /// The AI lane has no answer for one frame, and goes on with the next.
+    #[error("frame not analysed: {detail}")]
+    NotAnalysed {
+        /// Why not.
+        detail: String,
+    },
     /// The run was cancelled (Ctrl-C); what was finished is kept.
     #[error("interrupted")]
     Cancelled,
@@ -169,7 +175,9 @@ impl Error {
             Self::Runtime { .. } => "see what this box offers with endort detect-device",
             Self::StagePanicked { .. } => "this is a defect in endort: please report it with the command",
             Self::Config { .. } => "see docs/REALTIME_PROCESSING.md for what it may hold",
-            Self::Setting { .. } | Self::Output { .. } | Self::Cancelled => return None,
+            Self::Setting { .. } | Self::Output { .. } | Self::NotAnalysed { .. } | Self::Cancelled => {
+                return None;
+            }
         };
         Some(text.to_owned())
     }

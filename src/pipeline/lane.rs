@@ -20,7 +20,7 @@ use super::present::Analysed;
 use super::processor::{Analysis, Analyzer, Parts};
 use super::run::{Shared, drop_frame};
 use super::stage::{guard, spawn};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::vision::Crop;
 
@@ -52,7 +52,14 @@ fn analyze(analyzer: &mut dyn Analyzer, results: &Sender<Analysed>, shared: &Sha
         return analyze_several(parts, results, shared);
     }
     while let Some((frame, queue_wait)) = next(shared) {
-        let analysis = analyzer.analyze(&frame)?;
+        let analysis = match analyzer.analyze(&frame) {
+            // Live, the next frame may fare better; a recording must have every frame's findings.
+            Err(Error::NotAnalysed { .. }) if shared.options.policy == Policy::NewestWins => {
+                drop_frame(&frame, shared);
+                continue;
+            }
+            outcome => outcome?,
+        };
         if results.send(Analysed { frame, analysis, queue_wait }).is_err() {
             break;
         }

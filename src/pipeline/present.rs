@@ -53,6 +53,8 @@ pub(super) struct Presenter<'a> {
     /// Since when frames have come without any analysis coming back.
     silent_since: Option<Moment>,
     ai_failed: bool,
+    /// What the sink was last told of the AI lane.
+    told_off: bool,
     started: Moment,
     last_presented: Moment,
     presented: u64,
@@ -79,6 +81,7 @@ impl<'a> Presenter<'a> {
             latest: None,
             silent_since: None,
             ai_failed: false,
+            told_off: false,
             started: now,
             last_presented: now,
             presented: 0,
@@ -100,7 +103,7 @@ impl<'a> Presenter<'a> {
         let at = self.show(&frame)?;
         let record = self.record(&frame, &Analysis::default(), Duration::ZERO, Duration::ZERO, at);
         self.account(&frame, None, at);
-        self.sink.record(&record)
+        self.sink.result(&frame, &record)
     }
 
     /// A frame's findings have come down the AI lane.
@@ -115,6 +118,7 @@ impl<'a> Presenter<'a> {
     /// Frames that were due and that the video lane could not take.
     pub(super) fn on_lost(&mut self, frames: u64) {
         self.report.lost += frames;
+        self.progress.count_lost(frames);
         for _ in 0..frames {
             self.count_violation(true);
         }
@@ -137,6 +141,10 @@ impl<'a> Presenter<'a> {
         let ai_off = self.ai_failed || now.since(silent_since) > self.options.stall_after;
         if ai_off && self.measuring() {
             self.report.ai_off_frames += 1;
+        }
+        if ai_off != self.told_off {
+            self.told_off = ai_off;
+            self.sink.ai_off(ai_off);
         }
         if self.sink.wants_overlay() {
             if ai_off {
@@ -177,7 +185,7 @@ impl<'a> Presenter<'a> {
         }
         let record = self.record(&result.frame, &result.analysis, result.queue_wait, overlay, at);
         self.account(&result.frame, Some(&result), at);
-        self.sink.record(&record)
+        self.sink.result(&result.frame, &record)
     }
 
     /// Findings of a picture that has been shown already.
@@ -192,7 +200,7 @@ impl<'a> Presenter<'a> {
         let now = self.clock.now();
         let complete = picture_at.map_or(now, |at| at.max(now));
         let record = self.record(frame, &result.analysis, result.queue_wait, overlay, complete);
-        self.sink.record(&record)?;
+        self.sink.result(frame, &record)?;
         self.report.first_result.get_or_insert(now.since(self.started));
         if frame.id.0 >= self.options.warmup_frames {
             self.account_analysis(frame, &result, complete);

@@ -1,10 +1,12 @@
 //! What a run measured.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::stats::Histogram;
 use crate::error::Error;
+use crate::frame::FrameId;
 
 /// A stage that a frame passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,15 +130,35 @@ impl RunReport {
     }
 }
 
+/// Takes the number of a frame that was dropped, on the thread that dropped it.
+pub type DropHandler = Box<dyn Fn(FrameId) + Send + Sync>;
+
 /// Counters of a run under way, for a progress bar or a page.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Progress {
     presented: AtomicU64,
     dropped: AtomicU64,
+    lost: AtomicU64,
+    on_dropped: Option<DropHandler>,
     source_us: AtomicU64,
 }
 
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress")
+            .field("presented", &self.presented())
+            .field("dropped", &self.dropped())
+            .field("lost", &self.lost())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Progress {
+    /// Counters that also tell which frames were dropped.
+    pub fn telling_drops(on_dropped: DropHandler) -> Self {
+        Self { on_dropped: Some(on_dropped), ..Self::default() }
+    }
+
     /// Frames presented so far.
     pub fn presented(&self) -> u64 {
         self.presented.load(Ordering::Relaxed)
@@ -145,6 +167,11 @@ impl Progress {
     /// Frames dropped by policy so far.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Frames that the video lane lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Presentation time of the latest frame, within the source.
@@ -157,7 +184,14 @@ impl Progress {
         self.source_us.store((pts_ms.max(0.0) * 1e3) as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn count_dropped(&self) {
+    pub(super) fn count_dropped(&self, id: FrameId) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some(handler) = &self.on_dropped {
+            handler(id);
+        }
+    }
+
+    pub(super) fn count_lost(&self, frames: u64) {
+        self.lost.fetch_add(frames, Ordering::Relaxed);
     }
 }

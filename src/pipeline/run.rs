@@ -252,7 +252,7 @@ fn send_video(frame: Frame, video: &Sender<Frame>, shared: &Shared) {
 
 /// Counts a frame that its policy gives up.
 pub(super) fn drop_frame(frame: &Frame, shared: &Shared) {
-    shared.progress.count_dropped();
+    shared.progress.count_dropped(frame.id);
     if frame.id.0 >= shared.options.warmup_frames {
         shared.dropped.fetch_add(1, Ordering::Relaxed);
     }

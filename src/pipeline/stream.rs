@@ -175,7 +175,14 @@ fn work(inner: &Inner, mut analyzer: Box<dyn Analyzer>) -> Result<RunReport> {
         dropped.into_iter().for_each(|id| inner.emit(StreamEvent::Dropped(id)));
         let Some(frame) = next else { break };
         let queue_wait = inner.clock.now().since(frame.captured);
-        let analysis = analyzer.analyze(&frame)?;
+        let analysis = match analyzer.analyze(&frame) {
+            Err(Error::NotAnalysed { .. }) if inner.options.policy == Policy::NewestWins => {
+                report.dropped += 1;
+                inner.emit(StreamEvent::Dropped(frame.id));
+                continue;
+            }
+            outcome => outcome?,
+        };
         let now = inner.clock.now();
         let latency = now.since(frame.captured);
         let mut record = analysis.record(&frame, analyzer.model(), analyzer.runtime());

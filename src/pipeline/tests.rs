@@ -94,6 +94,7 @@ struct Recorder {
     finished: bool,
     fail_at: Option<u64>,
     cancel_at: Option<(u64, Cancel)>,
+    ai_off: Vec<bool>,
 }
 
 impl Recorder {
@@ -123,6 +124,10 @@ impl Sink for Recorder {
     fn record(&mut self, record: &FrameRecord) -> Result<()> {
         self.records.push(record.clone());
         Ok(())
+    }
+
+    fn ai_off(&mut self, off: bool) {
+        self.ai_off.push(off);
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -233,6 +238,7 @@ fn a_stalled_ai_lane_marks_the_picture_and_does_not_hold_it_up() {
         go(Script::new(60, 20), Some(&mut analyzer), &mut sink, &options, &RealClock::new()).unwrap();
     assert_eq!(sink.pictures, (0..60).collect::<Vec<u64>>());
     assert!(report.ai_off_frames > 5 && report.ai_off_frames < 40, "{}", report.ai_off_frames);
+    assert_eq!(sink.ai_off, [true, false]);
     // The stalled frame's findings came 600 ms late: that is a violation, and it is a single one.
     assert!(report.violations >= 1);
 }
@@ -247,6 +253,35 @@ fn a_dead_ai_lane_is_reported_while_the_pictures_go_on() {
     assert_eq!(report.analysed + report.dropped + report.unanalysed, 40);
     assert!(report.unanalysed > 0 && report.violations >= report.unanalysed);
     assert!(sink.finished);
+}
+
+#[test]
+fn a_live_frame_without_an_answer_is_dropped_and_told_and_the_next_is_analysed() {
+    let not_odd = |id| match id % 2 {
+        1 => Err(Error::NotAnalysed { detail: "restarting".into() }),
+        _ => Ok(()),
+    };
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&told);
+    let progress = Progress::telling_drops(Box::new(move |id| seen.lock().unwrap().push(id.0)));
+    let mut sink = Recorder::default();
+    let (source, clock) = (Box::new(Script::new(40, 5)), RealClock::new());
+    let report =
+        run(source, Some(&mut Act(not_odd)), &mut sink, &live(), &clock, &Cancel::new(), &progress).unwrap();
+    assert_eq!((sink.pictures.len(), report.ai_failure.is_none()), (40, true));
+    let told = told.lock().unwrap();
+    assert_eq!((told.len() as u64, progress.dropped()), (report.dropped, report.dropped));
+    assert!((0..40).filter(|id| id % 2 == 1).all(|id| told.contains(&id)));
+    assert!(sink.records.iter().all(|record| record.frame_id % 2 == 0));
+
+    let recording = go(
+        Script::new(40, 5),
+        Some(&mut Act(not_odd)),
+        &mut Recorder::default(),
+        &recording(),
+        &RealClock::new(),
+    );
+    assert!(matches!(recording, Err(Error::NotAnalysed { .. })));
 }
 
 #[test]

@@ -30,6 +30,18 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// A record together with the frame that it is about; by default the record alone counts.
+    fn result(&mut self, frame: &Frame, record: &FrameRecord) -> Result<()> {
+        let _ = frame;
+        self.record(record)
+    }
+
+    /// The AI lane fell silent (`true`) or came back (`false`); told once for each change, before the picture
+    /// that it holds for.
+    fn ai_off(&mut self, off: bool) {
+        let _ = off;
+    }
+
     /// All went well: make the output whole and final. Not called after a failure, so that what is
     /// dropped without it leaves nothing under a final name.
     fn finish(&mut self) -> Result<()> {
