@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 pub use value::{
-    Device, OptimizationLevel, Precision, parse_buffer_size, parse_max_latency_ms, parse_target_fps,
+    Device, OptimizationLevel, Paths, Precision, parse_buffer_size, parse_max_latency_ms, parse_target_fps,
 };
 
 /// Prefix of the variables that set something; an unknown one with this prefix is an error.
@@ -89,6 +89,8 @@ pub struct Realtime {
     pub runtime: Setting<String>,
     /// How far the network is rewritten before it runs.
     pub optimization_level: Setting<OptimizationLevel>,
+    /// Where vendors' runtimes are looked for before the system's folders.
+    pub runtime_path: Setting<Paths>,
 }
 
 /// Runtime that is used where nobody names one.
@@ -106,6 +108,7 @@ impl Default for Realtime {
             device: Setting::default_of(Device::Auto),
             runtime: Setting::default_of(DEFAULT_RUNTIME.to_owned()),
             optimization_level: Setting::default_of(OptimizationLevel::default()),
+            runtime_path: Setting::default_of(Paths::default()),
         }
     }
 }
@@ -127,6 +130,8 @@ pub struct Flags {
     pub runtime: Option<String>,
     /// `--optimization-level`
     pub optimization_level: Option<OptimizationLevel>,
+    /// `--runtime-path`
+    pub runtime_path: Option<Paths>,
 }
 
 /// A settings file that has been read.
@@ -175,6 +180,7 @@ impl Realtime {
             row("device", &self.device),
             row("runtime", &self.runtime),
             row("optimization_level", &self.optimization_level),
+            row("runtime_path", &self.runtime_path),
         ]
     }
 
@@ -212,6 +218,7 @@ impl Realtime {
         put(&mut self.device, flags.device.as_ref(), "--device");
         put(&mut self.runtime, flags.runtime.as_ref(), "--runtime");
         put(&mut self.optimization_level, flags.optimization_level.as_ref(), "--optimization-level");
+        put(&mut self.runtime_path, flags.runtime_path.as_ref(), "--runtime-path");
     }
 }
 
@@ -235,7 +242,7 @@ struct Key {
     set: Setter,
 }
 
-const KEYS: [Key; 7] = [
+const KEYS: [Key; 8] = [
     Key {
         name: "enabled",
         variable: "REALTIME_ENABLED",
@@ -283,6 +290,12 @@ const KEYS: [Key; 7] = [
         variable: "REALTIME_OPTIMIZATION_LEVEL",
         kind: Kind::Text,
         set: |s, text, origin| s.optimization_level.take(text.parse(), origin),
+    },
+    Key {
+        name: "runtime_path",
+        variable: "REALTIME_RUNTIME_PATH",
+        kind: Kind::Text,
+        set: |s, text, origin| s.runtime_path.take(text.parse(), origin),
     },
 ];
 

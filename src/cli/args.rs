@@ -7,7 +7,7 @@ use clap::builder::TypedValueParser;
 
 use super::model::Choice;
 use crate::config::{
-    Device, Flags, OptimizationLevel, Precision, Realtime, parse_buffer_size, parse_max_latency_ms,
+    Device, Flags, OptimizationLevel, Paths, Precision, Realtime, parse_buffer_size, parse_max_latency_ms,
     parse_target_fps,
 };
 
@@ -73,6 +73,10 @@ pub struct RealtimeArgs {
     #[arg(long, value_name = "LEVEL", value_parser = optimization_level())]
     pub optimization_level: Option<OptimizationLevel>,
 
+    /// Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH
+    #[arg(long, value_name = "PATHS")]
+    pub runtime_path: Option<Paths>,
+
     /// Let the video pass without running a model
     #[arg(long)]
     pub no_ai: bool,
@@ -89,6 +93,7 @@ impl RealtimeArgs {
             device: self.device,
             runtime: runtime.map(str::to_owned),
             optimization_level: self.optimization_level,
+            runtime_path: self.runtime_path.clone(),
         }
     }
 }

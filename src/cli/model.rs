@@ -1,5 +1,7 @@
 //! From the words of the command line to a processor that finds things in frames.
 
+use std::path::PathBuf;
+
 use crate::config::{Device, Precision, Realtime};
 use crate::error::{Error, Result};
 use crate::model::Package;
@@ -50,12 +52,7 @@ pub fn load(choice: &Choice, settings: &Realtime, options: ProcessorOptions) -> 
             detail: format!("does not compute in {}; use --precision fp32", choice.precision),
         });
     }
-    let place = runtime::Options {
-        runtime: choice.runtime.to_owned(),
-        device: placement(choice.device),
-        threads: choice.threads,
-        optimization: settings.optimization_level.value,
-    };
+    let place = runtime_options(choice, settings);
     let engines = if choice.throughput {
         runtime::open_for_throughput(&package, &place)?
     } else {
@@ -72,4 +69,58 @@ fn placement(device: Device) -> Placement {
         Device::Cuda(index) => Placement::Cuda(index),
         Device::Metal => Placement::Metal,
     }
+}
+
+/// Every runtime there is, each with the reason why it cannot execute a model here, if it cannot.
+///
+/// # Errors
+/// Whatever is wrong with the model itself.
+pub fn present(
+    model: &str,
+    threads: usize,
+    settings: &Realtime,
+) -> Result<Vec<(&'static str, Option<Error>)>> {
+    let package = Package::open(model)?;
+    let device = settings.device.value;
+    let open = |&runtime: &&'static str| {
+        let (precision, throughput) = (Precision::Fp32, false);
+        let choice = Choice { model, runtime, precision, device, threads, throughput };
+        (runtime, runtime::open(&package, &runtime_options(&choice, settings)).err())
+    };
+    Ok(runtime::each().iter().map(open).collect())
+}
+
+/// What the runtime is opened with.
+fn runtime_options(choice: &Choice, settings: &Realtime) -> runtime::Options {
+    runtime::Options {
+        runtime: choice.runtime.to_owned(),
+        device: placement(choice.device),
+        threads: choice.threads,
+        optimization: settings.optimization_level.value,
+        libraries: settings.runtime_path.value.0.iter().cloned().chain(customary_libraries()).collect(),
+        cache: cache_folder(),
+    }
+}
+
+/// Where vendors' own set-ups say that their libraries are.
+fn customary_libraries() -> Vec<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let mut paths: Vec<PathBuf> = ["ORT_DYLIB_PATH", "INTEL_OPENVINO_DIR", "OPENVINO_INSTALL_DIR"]
+        .into_iter()
+        .filter_map(named)
+        .collect();
+    // The packages of an active Python environment.
+    for root in ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(named) {
+        let folders = std::fs::read_dir(root.join("lib")).into_iter().flatten().filter_map(Result::ok);
+        let python = folders.filter(|f| f.file_name().to_string_lossy().starts_with("python3"));
+        paths.extend(python.map(|f| f.path().join("site-packages")));
+    }
+    paths
+}
+
+/// Where vendors' runtimes keep what they compiled, as the XDG base directory specification has it.
+fn cache_folder() -> Option<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let root = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
+    Some(root.join("endort"))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Rates that a budget can ask for, in frames per second.
@@ -95,6 +96,33 @@ impl FromStr for Device {
             _ => text.strip_prefix("cuda:").and_then(|index| index.parse().ok()).map(Self::Cuda),
         };
         device.ok_or_else(|| "must be auto, cpu, cuda:N or metal".to_owned())
+    }
+}
+
+/// Folders or files, written as in `PATH`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Paths(pub Vec<PathBuf>);
+
+impl fmt::Display for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::env::join_paths(&self.0) {
+            Ok(text) => f.write_str(&text.to_string_lossy()),
+            Err(_) => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+impl FromStr for Paths {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let paths = std::env::split_paths(text).filter(|p| !p.as_os_str().is_empty()).collect::<Vec<_>>();
+        match paths.iter().find(|p| !p.exists()) {
+            Some(absent) => {
+                Err(format!("must name folders or files that exist; {} does not", absent.display()))
+            }
+            None => Ok(Self(paths)),
+        }
     }
 }
 

@@ -7,5 +7,5 @@ pub mod manifest;
 mod package;
 
 pub use builtin::names as builtin_names;
-pub use manifest::Manifest;
-pub use package::Package;
+pub use manifest::{Layout, Manifest};
+pub use package::{Artifact, Format, Package};

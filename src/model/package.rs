@@ -17,6 +17,26 @@ const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// The manifest's name in a package folder.
 pub const MANIFEST_FILE: &str = "model.json";
 
+/// What a network's file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// ONNX.
+    Onnx,
+    /// TFLite.
+    Tflite,
+}
+
+/// A network's file.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// What it is.
+    pub format: Format,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// The file; `None` for a built-in model.
+    pub path: Option<PathBuf>,
+}
+
 /// A model that was read and checked.
 #[derive(Debug, Clone)]
 pub struct Package {
@@ -26,6 +46,8 @@ pub struct Package {
     pub graph: Graph,
     /// SHA-256 of the artifact, in lower-case hex.
     pub sha256: String,
+    /// The network's file, as runtimes take it that read it themselves.
+    pub artifact: Artifact,
     /// The package's folder, or the folder of the bare file; `None` for a built-in model.
     pub folder: Option<PathBuf>,
 }
@@ -98,8 +120,10 @@ impl Package {
             graph = channels_first(&graph).map_err(|detail| model_error(spec, detail))?;
         }
         check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
-        let folder = folder.map(Path::to_owned);
-        Ok(Self { manifest, graph, sha256: hex_digest(artifact), folder })
+        let sha256 = hex_digest(artifact);
+        let path = folder.map(|folder| folder.join(&manifest.artifact));
+        let artifact = Artifact { format: Format::Onnx, bytes: artifact.to_vec(), path };
+        Ok(Self { manifest, graph, sha256, artifact, folder: folder.map(Path::to_owned) })
     }
 
     fn from_file(spec: &str, path: &Path) -> Result<Self> {
@@ -113,7 +137,9 @@ impl Package {
             guess::manifest(&stem, &artifact, &graph).map_err(|detail| model_error(spec, detail))?;
         check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
         check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
-        Ok(Self { manifest, graph, sha256: hex_digest(&bytes), folder: Some(folder.to_owned()) })
+        let sha256 = hex_digest(&bytes);
+        let artifact = Artifact { format: Format::Onnx, bytes, path: Some(path.to_owned()) };
+        Ok(Self { manifest, graph, sha256, artifact, folder: Some(folder.to_owned()) })
     }
 }
 

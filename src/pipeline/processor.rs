@@ -61,6 +61,11 @@ pub trait Analyzer: Send {
     /// The runtime's name, as records show it.
     fn runtime(&self) -> &str;
 
+    /// The vendor library's version, where one executes the model.
+    fn runtime_version(&self) -> Option<&str> {
+        None
+    }
+
     /// Analyses one frame.
     fn analyze(&mut self, frame: &Frame) -> Result<Analysis>;
 
@@ -220,6 +225,10 @@ impl Analyzer for FrameProcessor {
 
     fn runtime(&self) -> &str {
         self.predictors[0].engine.runtime()
+    }
+
+    fn runtime_version(&self) -> Option<&str> {
+        self.predictors[0].engine.version()
     }
 
     fn analyze(&mut self, frame: &Frame) -> Result<Analysis> {

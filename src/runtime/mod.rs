@@ -1,12 +1,17 @@
 //! Who executes a network: one trait, one file or folder per runtime.
 
 pub mod candle;
+mod library;
+pub mod onnxruntime;
 mod open;
+pub mod openvino;
+mod port;
 pub mod scripted;
 
-pub use open::{Options, Placement, names, open, open_for_throughput};
+pub use open::{Options, Placement, each, names, open, open_for_throughput};
 
 use crate::error::Result;
+use crate::graph::Graph;
 
 /// A named tensor in ordinary memory, 32-bit floats, row-major.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,6 +31,11 @@ pub trait Engine: Send {
     /// The runtime's name as records show it, such as `candle-cpu`.
     fn runtime(&self) -> &str;
 
+    /// The vendor library's version, where one executes.
+    fn version(&self) -> Option<&str> {
+        None
+    }
+
     /// Extents of the one input, `[1, channels, height, width]`.
     fn input_shape(&self) -> [usize; 4];
 
@@ -34,4 +44,13 @@ pub trait Engine: Send {
 
     /// Executes the network once. The outputs stay valid until the next call.
     fn run(&mut self) -> Result<&[HostTensor]>;
+}
+
+/// Extents of a graph's one input.
+fn input_shape(graph: &Graph) -> Result<[usize; 4]> {
+    match graph.inputs[..] {
+        [id] => graph.shape(id).try_into().ok(),
+        _ => None,
+    }
+    .ok_or_else(|| graph.error("wants one input of four axes"))
 }

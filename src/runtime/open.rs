@@ -1,14 +1,16 @@
 //! Choosing a runtime by name.
 
 use std::num::NonZero;
+use std::path::PathBuf;
 
-use super::{Engine, candle, scripted};
+use super::{Engine, candle, onnxruntime, openvino, scripted};
 use crate::config::OptimizationLevel;
 use crate::error::{Error, Result};
 use crate::model::Package;
 
 /// What `--runtime` takes, apart from `scripted:…`.
-const NAMES: [&str; 4] = ["auto", "candle-cpu", "candle-cuda", "candle-metal"];
+const NAMES: [&str; 6] =
+    ["auto", "candle-cpu", "candle-cuda", "candle-metal", onnxruntime::NAME, openvino::NAME];
 
 /// Engines side by side at most: each has weights and buffers of its own, and decoding is the limit long before.
 const MOST_ENGINES: usize = 4;
@@ -38,11 +40,31 @@ pub struct Options {
     pub threads: usize,
     /// How far the network is rewritten first.
     pub optimization: OptimizationLevel,
+    /// Folders, or files, in which vendors' libraries are looked for before the system's folders.
+    pub libraries: Vec<PathBuf>,
+    /// Where vendors' runtimes keep what they compiled; nowhere if absent.
+    pub cache: Option<PathBuf>,
 }
 
 /// Names that [`open`] takes, apart from `scripted:…`.
 pub fn names() -> &'static [&'static str] {
     &NAMES
+}
+
+/// Names of all runtimes on all kinds of device: what `bench --runtime all` tries.
+pub fn each() -> &'static [&'static str] {
+    &[
+        "candle-cpu",
+        "candle-cuda",
+        "candle-metal",
+        "onnxruntime-cpu",
+        "onnxruntime-cuda",
+        "onnxruntime-tensorrt",
+        "onnxruntime-coreml",
+        "openvino-cpu",
+        "openvino-gpu",
+        "openvino-npu",
+    ]
 }
 
 /// Compiles a model's network for a runtime.
@@ -63,6 +85,8 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
         ("candle-cuda", device @ Placement::Cuda(_)) => device,
         ("candle-cuda", _) => Placement::Cuda(0),
         ("candle-metal", _) => Placement::Metal,
+        (name, _) if is(name, onnxruntime::NAME) => return onnxruntime::open(package, options),
+        (name, _) if is(name, openvino::NAME) => return openvino::open(package, options),
         _ => return Err(fail(format!("is unknown; there are {} and scripted:…", NAMES.join(", ")))),
     };
     let (graph, level) = (&package.graph, options.optimization);
@@ -85,7 +109,7 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
 /// Those of [`open`].
 pub fn open_for_throughput(package: &Package, options: &Options) -> Result<Vec<Box<dyn Engine>>> {
     let first = open(package, options)?;
-    if first.runtime() != candle::cpu::NAME {
+    if !first.runtime().ends_with("-cpu") {
         return Ok(vec![first]);
     }
     let threads = match options.threads {
@@ -99,4 +123,9 @@ pub fn open_for_throughput(package: &Package, options: &Options) -> Result<Vec<B
     drop(first);
     let share = Options { threads: threads / engines, ..options.clone() };
     (0..engines).map(|_| open(package, &share)).collect()
+}
+
+/// Whether a runtime's name is `family`, or that and a device: `openvino-npu`.
+fn is(name: &str, family: &str) -> bool {
+    name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }

@@ -53,7 +53,7 @@ impl Scripted {
             events: vec![],
             frame: 0,
             sleep: Box::new(std::thread::sleep),
-            shape: super::candle::input_shape(graph).map_err(|e| e.to_string())?,
+            shape: crate::runtime::input_shape(graph).map_err(|e| e.to_string())?,
             input: vec![],
             outputs: graph
                 .outputs

@@ -11,11 +11,13 @@ use endort::runtime::Engine;
 use endort::runtime::candle::cpu::{CpuEngine, Isa};
 use endort::runtime::candle::lowered::Lowered;
 
+use crate::random::Random;
+
 /// Largest difference allowed, as a share of the largest value.
 const TOLERANCE: f32 = 1e-4;
 
 /// The Python with the packages of `tests/requirements.txt`, if there is one.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("ENDORT_PYTHON").map(PathBuf::from);
     named.or_else(|| Some(root.join(".venv/bin/python")).filter(|p| p.exists()))
@@ -114,23 +116,6 @@ fn passes_leave_a_fused_network() {
     assert!(left.len() < before);
     for gone in ["BatchNormalization", "Unary", "Identity", "Add"] {
         assert!(!left.contains(&gone), "{gone} is still there: {left:?}");
-    }
-}
-
-/// A small generator of numbers (Steele et al., SplitMix, 2014): tests must repeat.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
     }
 }
 

@@ -42,6 +42,7 @@ struct Stream {
     sha256: Option<String>,
     model: String,
     runtime: String,
+    runtime_version: Option<String>,
     info: SourceInfo,
     processing_ms: Vec<f32>,
 }
@@ -141,6 +142,7 @@ fn one_stream(
         Some(analyzer) => (analyzer.model().to_owned(), analyzer.runtime().to_owned()),
         None => (model::NO_MODEL.to_owned(), model::NO_MODEL.to_owned()),
     };
+    let runtime_version = analyzer.as_ref().and_then(|a| a.runtime_version()).map(str::to_owned);
     let (clock, progress) = (RealClock::new(), Progress::default());
     let report = run(source, analyzer, &mut display, &options, &clock, setup.cancel, &progress)?;
     if report.frames == 0 && !report.cancelled {
@@ -152,7 +154,16 @@ fn one_stream(
             ),
         });
     }
-    Ok(Stream { report, load, sha256, model, runtime, info, processing_ms: display.processing_ms })
+    Ok(Stream {
+        report,
+        load,
+        sha256,
+        model,
+        runtime,
+        runtime_version,
+        info,
+        processing_ms: display.processing_ms,
+    })
 }
 
 type Prepared = (Box<dyn Source>, Option<model::Loaded>, Duration);
@@ -202,6 +213,7 @@ fn summarize(setup: &Setup, choice: &Choice, pace: Pace, streams: Vec<Stream>) -
     let noise_ms = streams.first().map(|s| parts(&s.processing_ms)).unwrap_or_default();
     let (sha256, model, runtime) =
         streams.first().map(|s| (s.sha256.clone(), s.model.clone(), s.runtime.clone())).unwrap_or_default();
+    let runtime_version = streams.first().and_then(|s| s.runtime_version.clone());
     let all = streams.into_iter().map(|stream| stream.report).reduce(merge).unwrap_or_default();
     let verdict = Verdict::of(&rows);
     Run {
@@ -209,6 +221,7 @@ fn summarize(setup: &Setup, choice: &Choice, pace: Pace, streams: Vec<Stream>) -
         model,
         model_sha256: sha256,
         runtime,
+        runtime_version,
         pace: if pace == Pace::Source { "camera" } else { "max" }.to_owned(),
         streams: count,
         cold_start_ms,

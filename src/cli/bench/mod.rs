@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "MODEL", default_value = DEFAULT_MODEL, help_heading = "Model")]
     pub model: Vec<String>,
 
-    /// Runtime to measure; repeat it for several [default: auto]
+    /// Runtime to measure, or `all` that are present; repeat it for several [default: auto]
     #[arg(long, value_name = "RUNTIME", help_heading = "Model")]
     pub runtime: Vec<String>,
 
@@ -141,6 +141,8 @@ fn seconds(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
+/// The runtime's name that stands for all that are present.
+const ALL_RUNTIMES: &str = "all";
 /// Most streams that `--streams auto` tries.
 const MAX_STREAMS: usize = 32;
 /// Largest earlier report that `--compare` reads.
@@ -185,7 +187,7 @@ impl Bench<'_> {
     fn runs(&self) -> Result<(Vec<Run>, SourceReport, bool)> {
         let mut runs = Vec::new();
         let mut source = None;
-        for choice in self.choices() {
+        for choice in self.choices()? {
             let accuracy = self.accuracy(&choice)?;
             for pace in self.paces() {
                 for streams in 1..=MAX_STREAMS {
@@ -212,12 +214,12 @@ impl Bench<'_> {
     }
 
     /// Every model on every runtime in every precision; pass-through needs neither of the two.
-    fn choices(&self) -> Vec<Choice<'_>> {
+    fn choices(&self) -> Result<Vec<Choice<'_>>> {
         let threads = self.args.threads.map_or(0, NonZeroUsize::get);
         let device = self.settings.device.value;
         let mut choices = Vec::new();
         for model in &self.args.model {
-            for runtime in &self.runtimes {
+            for runtime in self.runtimes_for(model)? {
                 for &precision in &self.args.precision {
                     choices.push(Choice { model, runtime, precision, device, threads, throughput: false });
                     if model == NO_MODEL {
@@ -229,7 +231,34 @@ impl Bench<'_> {
                 }
             }
         }
-        choices
+        Ok(choices)
+    }
+
+    /// The runtimes to measure a model on: what was named, and in the place of `all` those that open it.
+    fn runtimes_for(&self, model: &str) -> Result<Vec<&str>> {
+        let mut runtimes: Vec<&str> = Vec::new();
+        for runtime in &self.runtimes {
+            if runtime != ALL_RUNTIMES || model == NO_MODEL {
+                runtimes.push(runtime);
+                continue;
+            }
+            let threads = self.args.threads.map_or(0, NonZeroUsize::get);
+            let found = model::present(model, threads, self.settings)?;
+            let absent: Vec<&str> =
+                found.iter().filter(|(_, why)| why.is_some()).map(|(name, _)| *name).collect();
+            if !absent.is_empty() {
+                self.context
+                    .console
+                    .note(&format!("not present for {model}: {} (-v says why)", absent.join(", ")));
+            }
+            for (name, why) in &found {
+                match why {
+                    Some(error) => self.context.console.detail(&format!("{name}: {error}")),
+                    None => runtimes.push(name),
+                }
+            }
+        }
+        Ok(runtimes)
     }
 
     fn paces(&self) -> Vec<pipeline::Pace> {

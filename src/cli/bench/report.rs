@@ -49,6 +49,9 @@ pub struct Run {
     pub model_sha256: Option<String>,
     /// The runtime that executed it, or `none`.
     pub runtime: String,
+    /// Version of the vendor's library, where one executed it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub runtime_version: Option<String>,
     /// Number format.
     pub precision: String,
     /// `camera` or `max`.

@@ -80,8 +80,9 @@ fn heading(report: &Report) -> String {
 
 fn run_line(run: &Run) -> String {
     let memory = run.peak_rss_mb.map_or_else(String::new, |mb| format!(", peak memory {mb:.0} MB"));
+    let version = run.runtime_version.as_ref().map_or_else(String::new, |v| format!("{} {v}, ", run.runtime));
     format!(
-        "{} frames after {} of warm-up, cold start {:.0} ms, {:.1} fps, {} dropped, {} lost, {} violations ({:.2} %){memory}",
+        "{version}{} frames after {} of warm-up, cold start {:.0} ms, {:.1} fps, {} dropped, {} lost, {} violations ({:.2} %){memory}",
         run.frames,
         run.warmup_frames,
         run.cold_start_ms,

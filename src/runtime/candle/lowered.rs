@@ -25,7 +25,7 @@ pub struct Lowered {
 impl Lowered {
     /// Moves the weights to `device` and works out the steps.
     pub fn new(graph: &Graph, device: Device, runtime: &'static str) -> Result<Self> {
-        let shape = super::input_shape(graph)?;
+        let shape = crate::runtime::input_shape(graph)?;
         let fail = |e: candle_core::Error| Error::Runtime { runtime: runtime.into(), detail: e.to_string() };
         let constants = graph
             .values()

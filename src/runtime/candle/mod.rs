@@ -54,12 +54,3 @@ fn optimised(graph: &Graph, level: OptimizationLevel) -> Graph {
     passes::run(&mut graph, level);
     graph
 }
-
-/// Extents of a graph's one input.
-pub(super) fn input_shape(graph: &Graph) -> Result<[usize; 4]> {
-    match graph.inputs[..] {
-        [id] => graph.shape(id).try_into().ok(),
-        _ => None,
-    }
-    .ok_or_else(|| graph.error("wants one input of four axes"))
-}

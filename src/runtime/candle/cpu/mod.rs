@@ -72,7 +72,7 @@ impl CpuEngine {
         if threads > MAX_THREADS {
             return Err(fail(format!("{threads} threads; at most {MAX_THREADS} are allowed")));
         }
-        let shape = super::input_shape(graph)?;
+        let shape = crate::runtime::input_shape(graph)?;
         // Kernels pack their weights, so those on an integer grid must be floats by now.
         let mut unpacked = None;
         if graph.nodes.iter().any(|n| matches!(n.op, Op::Dequantize(_))) {
