@@ -1,3 +1,4 @@
 //! Networks in and out of files: one file or folder per format.
 
 pub mod onnx;
+pub mod tflite;

@@ -1,0 +1,25 @@
+//! TFLite out (and, as far as it is needed to execute and judge a file, in).
+
+mod encode;
+mod layout;
+pub mod model;
+mod movement;
+pub mod schema;
+mod windows;
+mod write;
+
+pub use encode::encode;
+pub use model::Model;
+pub use write::{Weights, lower};
+
+use crate::error::Result;
+use crate::graph::Graph;
+
+/// Writes a network as a `.tflite` file. Values of four axes lie channels last in it, its inputs and outputs
+/// included.
+///
+/// # Errors
+/// [`Error::UnsupportedOperator`](crate::Error::UnsupportedOperator) for what TFLite has no operator for.
+pub fn write(graph: &Graph, weights: Weights) -> Result<Vec<u8>> {
+    Ok(encode(&lower(graph, weights)?))
+}

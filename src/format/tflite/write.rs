@@ -1,0 +1,459 @@
+//! A graph as a TFLite model: operator by operator, channels last, padding that TFLite knows or made explicit.
+
+use std::collections::HashMap;
+
+use half::f16;
+
+use super::layout;
+use super::model::{Model, Operator, Options, Tensor};
+use super::schema::{self, Code, Fused, Kind};
+use crate::error::{Error, Result};
+use crate::graph::op::Binary;
+use crate::graph::{Graph, Node, Op, Unary, ValueId, passes};
+
+/// How weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Weights {
+    /// As 32-bit floats.
+    #[default]
+    F32,
+    /// As 16-bit floats, with an operator before each use that widens them; runtimes that compute in 16 bits
+    /// take them as they are.
+    F16,
+}
+
+/// Turns a graph into a TFLite model.
+///
+/// # Errors
+/// [`Error::UnsupportedOperator`] for what TFLite has no operator for.
+pub fn lower(graph: &Graph, weights: Weights) -> Result<Model> {
+    let mut graph = graph.clone();
+    passes::run_all(&mut graph);
+    let graph = &graph;
+    let mut lowering = Lowering { graph, weights, model: Model::default(), at: HashMap::new() };
+    lowering.model.description = concat!("endort ", env!("CARGO_PKG_VERSION")).to_owned();
+    for &id in &graph.inputs {
+        let tensor = lowering.stored(id);
+        lowering.model.inputs.push(tensor);
+    }
+    for node in &graph.nodes {
+        lowering.node(node).map_err(|detail| Error::UnsupportedOperator {
+            model: graph.name.clone(),
+            operator: node.op.name().into(),
+            node: node.name.clone(),
+            detail: format!("{detail} (in TFLite)"),
+        })?;
+    }
+    for &id in &graph.outputs {
+        lowering.output(id);
+    }
+    Ok(lowering.model)
+}
+
+/// A model under construction.
+pub(super) struct Lowering<'a> {
+    pub(super) graph: &'a Graph,
+    weights: Weights,
+    model: Model,
+    /// The tensor that holds each value.
+    at: HashMap<ValueId, usize>,
+}
+
+/// An error says what TFLite cannot do.
+type Done<T = ()> = std::result::Result<T, String>;
+
+impl Lowering<'_> {
+    /// The tensor of a value; a new one where it has none yet.
+    pub(super) fn stored(&mut self, id: ValueId) -> usize {
+        if let Some(&tensor) = self.at.get(&id) {
+            return tensor;
+        }
+        let value = self.graph.value(id);
+        let shape = layout::shape(&value.shape);
+        let tensor = match value.constant.as_ref().and_then(|t| t.as_f32()) {
+            Some(data) if value.shape.len() == 4 => {
+                let data = layout::transpose(data, &value.shape, &layout::from_graph());
+                self.floats(&value.name, shape, &data)
+            }
+            Some(data) => self.floats(&value.name, shape, data),
+            None => self.tensor(&value.name, shape),
+        };
+        self.at.insert(id, tensor);
+        tensor
+    }
+
+    /// A float tensor that an operator computes.
+    pub(super) fn tensor(&mut self, name: &str, shape: Vec<usize>) -> usize {
+        self.add(Tensor { name: name.to_owned(), shape, kind: Kind::F32, data: None, quantization: None })
+    }
+
+    fn add(&mut self, mut tensor: Tensor) -> usize {
+        if tensor.name.is_empty() {
+            tensor.name = format!("tensor_{}", self.model.tensors.len());
+        }
+        self.model.tensors.push(tensor);
+        self.model.tensors.len() - 1
+    }
+
+    /// Constant floats.
+    pub(super) fn floats(&mut self, name: &str, shape: Vec<usize>, data: &[f32]) -> usize {
+        let data = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let name = name.to_owned();
+        self.add(Tensor { name, shape, kind: Kind::F32, data: Some(data), quantization: None })
+    }
+
+    /// Constant integers.
+    pub(super) fn integers(&mut self, name: &str, shape: Vec<usize>, data: &[i32]) -> usize {
+        let data = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let name = name.to_owned();
+        self.add(Tensor { name, shape, kind: Kind::I32, data: Some(data), quantization: None })
+    }
+
+    /// Weights: constants that are stored in half precision where that is asked for.
+    pub(super) fn weights(&mut self, name: &str, shape: Vec<usize>, data: &[f32]) -> usize {
+        if self.weights == Weights::F32 {
+            return self.floats(name, shape, data);
+        }
+        let halves = data.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let (kind, data) = (Kind::F16, Some(halves));
+        let half =
+            Tensor { name: format!("{name}.f16"), shape: shape.clone(), kind, data, quantization: None };
+        let half = self.add(half);
+        let wide = self.tensor(name, shape);
+        self.emit(schema::DEQUANTIZE, 3, &[half], wide, Options::None);
+        wide
+    }
+
+    /// Extents of a tensor.
+    pub(super) fn shape(&self, tensor: usize) -> Vec<usize> {
+        self.model.tensors[tensor].shape.clone()
+    }
+
+    /// A step.
+    pub(super) fn emit(
+        &mut self,
+        code: Code,
+        version: i32,
+        inputs: &[usize],
+        output: usize,
+        options: Options,
+    ) {
+        let inputs = inputs.iter().copied().map(Some).collect();
+        let outputs = vec![output];
+        self.model.operators.push(Operator { code, custom: None, version, inputs, outputs, options });
+    }
+
+    /// A step whose result has the shape of its first input.
+    pub(super) fn map(&mut self, code: Code, version: i32, inputs: &[usize], options: Options) -> usize {
+        let output = self.tensor("", self.shape(inputs[0]));
+        self.emit(code, version, inputs, output, options);
+        output
+    }
+
+    /// The same values in another order.
+    pub(super) fn transpose(&mut self, tensor: usize, perm: &[usize]) -> usize {
+        let shape = self.shape(tensor);
+        let moved: Vec<usize> = perm.iter().map(|&a| shape[a]).collect();
+        if layout::keeps_order(&shape, perm) {
+            return self.reshape(tensor, moved);
+        }
+        let indices: Vec<i32> = perm.iter().map(|&a| a as i32).collect();
+        let indices = self.integers("", vec![perm.len()], &indices);
+        let output = self.tensor("", moved);
+        self.emit(schema::TRANSPOSE, 1, &[tensor, indices], output, Options::None);
+        output
+    }
+
+    /// The same values under another shape.
+    pub(super) fn reshape(&mut self, tensor: usize, shape: Vec<usize>) -> usize {
+        if self.shape(tensor) == shape {
+            return tensor;
+        }
+        let extents: Vec<i32> = shape.iter().map(|&n| n as i32).collect();
+        let extents = self.integers("", vec![shape.len()], &extents);
+        let output = self.tensor("", shape.clone());
+        self.emit(schema::RESHAPE, 1, &[tensor, extents], output, Options::Reshape(shape));
+        output
+    }
+
+    /// A value in the graph's own order of axes.
+    pub(super) fn plain(&mut self, id: ValueId) -> usize {
+        let tensor = self.stored(id);
+        if self.graph.shape(id).len() == 4 { self.transpose(tensor, &layout::to_graph()) } else { tensor }
+    }
+
+    /// A tensor in the graph's order of axes, put into the stored one.
+    pub(super) fn unplain(&mut self, tensor: usize) -> usize {
+        if self.shape(tensor).len() == 4 { self.transpose(tensor, &layout::from_graph()) } else { tensor }
+    }
+
+    /// Makes `tensor` the one that holds a node's result.
+    pub(super) fn finish(&mut self, node: &Node, tensor: usize) {
+        let fresh = self.at.values().all(|&t| t != tensor) && self.model.tensors[tensor].data.is_none();
+        let name = &self.graph.value(node.output).name;
+        if fresh && !name.is_empty() {
+            self.model.tensors[tensor].name.clone_from(name);
+        }
+        self.at.insert(node.output, tensor);
+    }
+
+    /// A value that the caller gets: a tensor of its own, under the graph's name.
+    fn output(&mut self, id: ValueId) {
+        let mut tensor = self.stored(id);
+        let taken = self.model.inputs.contains(&tensor) || self.model.outputs.contains(&tensor);
+        let name = &self.graph.value(id).name;
+        if taken || self.model.tensors[tensor].data.is_some() || self.model.tensors[tensor].name != *name {
+            let shape = self.shape(tensor);
+            let extents: Vec<i32> = shape.iter().map(|&n| n as i32).collect();
+            let extents = self.integers("", vec![shape.len()], &extents);
+            let copy = self.tensor(name, shape.clone());
+            self.emit(schema::RESHAPE, 1, &[tensor, extents], copy, Options::Reshape(shape));
+            tensor = copy;
+        }
+        self.model.outputs.push(tensor);
+    }
+
+    /// A value of fewer axes, as it broadcasts against `rank` axes.
+    fn broadcastable(&mut self, id: ValueId, rank: usize) -> Done<usize> {
+        let shape = self.graph.shape(id);
+        if shape.len() == rank || (rank != 4 && shape.len() < 4) {
+            return Ok(self.stored(id));
+        }
+        if shape.len() > rank || rank > 4 {
+            return Err(format!("broadcasting {shape:?} to {rank} axes"));
+        }
+        let full: Vec<usize> =
+            std::iter::repeat_n(1, rank - shape.len()).chain(shape.iter().copied()).collect();
+        if let Some(data) = self.graph.constant_f32(id) {
+            let data = layout::transpose(data, &full, &layout::from_graph());
+            let name = self.graph.value(id).name.clone();
+            return Ok(self.floats(&name, layout::shape(&full), &data));
+        }
+        let tensor = self.stored(id);
+        let tensor = self.reshape(tensor, full);
+        Ok(self.unplain(tensor))
+    }
+
+    /// A function of each value.
+    pub(super) fn unary(&mut self, x: usize, unary: Unary) -> Done<usize> {
+        let simple = |code, version| Some((code, version, Options::None));
+        let found = match unary {
+            Unary::Relu => simple(schema::RELU, 1),
+            Unary::Clip { min: 0.0, max: 6.0 } => simple(schema::RELU6, 1),
+            Unary::Clip { min: -1.0, max: 1.0 } => simple(schema::RELU_N1_TO_1, 1),
+            Unary::Sigmoid => simple(schema::LOGISTIC, 1),
+            Unary::HardSwish => simple(schema::HARD_SWISH, 1),
+            Unary::LeakyRelu { alpha } => Some((schema::LEAKY_RELU, 1, Options::LeakyRelu(alpha))),
+            Unary::Elu { alpha: 1.0 } => simple(schema::ELU, 1),
+            Unary::Tanh => simple(schema::TANH, 1),
+            Unary::Exp => simple(schema::EXP, 1),
+            Unary::Log => simple(schema::LOG, 1),
+            Unary::Sqrt => simple(schema::SQRT, 1),
+            Unary::Neg => simple(schema::NEG, 1),
+            Unary::Abs => simple(schema::ABS, 1),
+            Unary::Floor => simple(schema::FLOOR, 1),
+            Unary::Ceil => simple(schema::CEIL, 1),
+            _ => None,
+        };
+        if let Some((code, version, options)) = found {
+            return Ok(self.map(code, version, &[x], options));
+        }
+        match unary {
+            Unary::Clip { min, max } => {
+                let mut y = x;
+                if min > f32::NEG_INFINITY {
+                    y = self.with_scalar(schema::MAXIMUM, y, min);
+                }
+                if max < f32::INFINITY {
+                    y = self.with_scalar(schema::MINIMUM, y, max);
+                }
+                Ok(y)
+            }
+            Unary::HardSigmoid { alpha, beta } => {
+                let y = self.with_scalar(schema::MUL, x, alpha);
+                let y = self.with_scalar(schema::ADD, y, beta);
+                self.unary(y, Unary::Clip { min: 0.0, max: 1.0 })
+            }
+            Unary::Silu => {
+                let gate = self.map(schema::LOGISTIC, 1, &[x], Options::None);
+                Ok(self.map(schema::MUL, 1, &[x, gate], Options::Arithmetic(Fused::None)))
+            }
+            // max(x, 0) + alpha (e^min(x, 0) - 1)
+            Unary::Elu { alpha } => {
+                let low = self.with_scalar(schema::MINIMUM, x, 0.0);
+                let low = self.map(schema::EXP, 1, &[low], Options::None);
+                let low = self.with_scalar(schema::SUB, low, 1.0);
+                let low = self.with_scalar(schema::MUL, low, alpha);
+                let high = self.map(schema::RELU, 1, &[x], Options::None);
+                Ok(self.map(schema::ADD, 1, &[high, low], Options::Arithmetic(Fused::None)))
+            }
+            // max(x, 0) + ln(1 + e^-|x|)
+            Unary::Softplus => {
+                let low = self.map(schema::ABS, 1, &[x], Options::None);
+                let low = self.map(schema::NEG, 1, &[low], Options::None);
+                let low = self.map(schema::EXP, 1, &[low], Options::None);
+                let low = self.with_scalar(schema::ADD, low, 1.0);
+                let low = self.map(schema::LOG, 1, &[low], Options::None);
+                let high = self.map(schema::RELU, 1, &[x], Options::None);
+                Ok(self.map(schema::ADD, 1, &[high, low], Options::Arithmetic(Fused::None)))
+            }
+            Unary::Reciprocal => {
+                let one = self.floats("", vec![], &[1.0]);
+                let output = self.tensor("", self.shape(x));
+                self.emit(schema::DIV, 1, &[one, x], output, Options::Arithmetic(Fused::None));
+                Ok(output)
+            }
+            other => Err(format!("there is no operator for {other:?}")),
+        }
+    }
+
+    fn with_scalar(&mut self, code: Code, x: usize, value: f32) -> usize {
+        let value = self.floats("", vec![], &[value]);
+        let options = match code {
+            schema::MAXIMUM | schema::MINIMUM => Options::None,
+            _ => Options::Arithmetic(Fused::None),
+        };
+        self.map(code, 1, &[x, value], options)
+    }
+
+    /// An activation that follows `x`.
+    pub(super) fn activate(&mut self, x: usize, activation: Option<Unary>) -> Done<usize> {
+        activation.map_or(Ok(x), |unary| self.unary(x, unary))
+    }
+
+    fn node(&mut self, node: &Node) -> Done {
+        let output = match &node.op {
+            Op::Conv(conv) => self.conv(node, conv)?,
+            Op::ConvTranspose(conv) => self.conv_transpose(node, conv)?,
+            Op::BatchNorm { epsilon } => self.batch_norm(node, *epsilon)?,
+            Op::Unary(unary) => {
+                let x = self.stored(node.inputs[0]);
+                self.unary(x, *unary)?
+            }
+            Op::PRelu => {
+                let rank = self.graph.shape(node.inputs[0]).len();
+                let x = self.stored(node.inputs[0]);
+                let slope = self.broadcastable(node.inputs[1], rank)?;
+                // One axis less: PRELU's slope has no batch.
+                let shape = self.shape(slope);
+                let slope = match shape[..] {
+                    [1, _, ..] if shape.len() == rank => self.drop_batch(slope),
+                    _ => slope,
+                };
+                self.map(schema::PRELU, 1, &[x, slope], Options::None)
+            }
+            Op::Binary(binary) => self.binary(node, *binary)?,
+            Op::Softmax { axis } => self.softmax(node, *axis)?,
+            Op::Concat { axis } => {
+                let rank = self.graph.shape(node.output).len();
+                let inputs: Vec<usize> = node.inputs.iter().map(|&id| self.stored(id)).collect();
+                let output = self.tensor("", layout::shape(self.graph.shape(node.output)));
+                let options = Options::Concat(layout::axis(*axis, rank), Fused::None);
+                self.emit(schema::CONCATENATION, 1, &inputs, output, options);
+                output
+            }
+            Op::Slice { ranges } => self.slice(node, ranges)?,
+            Op::Resize(resize) => self.resize(node, resize)?,
+            Op::Pool(pool) => self.pool(node, pool)?,
+            Op::Reduce { kind, axes, keep_dims } => self.reduce(node, *kind, axes, *keep_dims),
+            Op::Gemm { alpha, beta, trans_a, trans_b } => {
+                self.gemm(node, [*alpha, *beta], [*trans_a, *trans_b])?
+            }
+            Op::MatMul => self.mat_mul(node)?,
+            Op::Reshape { shape } => {
+                let x = self.plain(node.inputs[0]);
+                let y = self.reshape(x, shape.clone());
+                self.unplain(y)
+            }
+            Op::Transpose { perm } => {
+                let x = self.stored(node.inputs[0]);
+                self.transpose(x, &layout::permutation(perm))
+            }
+            Op::Pad { before, after, mode } => self.pad(node, before, after, *mode)?,
+            Op::Gather { axis, indices, indices_shape } => self.gather(node, *axis, indices, indices_shape),
+            Op::Expand { shape } => {
+                let x = self.broadcastable(node.inputs[0], shape.len())?;
+                let stored = layout::shape(shape);
+                let extents: Vec<i32> = stored.iter().map(|&n| n as i32).collect();
+                let extents = self.integers("", vec![stored.len()], &extents);
+                let output = self.tensor("", stored);
+                self.emit(schema::BROADCAST_TO, 2, &[x, extents], output, Options::None);
+                output
+            }
+            Op::Identity => self.stored(node.inputs[0]),
+            #[allow(
+                unreachable_patterns,
+                reason = "operators may be added to the graph before this file knows them"
+            )]
+            other => return Err(format!("there is no way to write {}", other.name())),
+        };
+        self.finish(node, output);
+        Ok(())
+    }
+
+    fn drop_batch(&mut self, tensor: usize) -> usize {
+        let shape = self.shape(tensor)[1..].to_vec();
+        // A constant is given its shape; nothing else needs an operator for that.
+        if self.model.tensors[tensor].data.is_some() {
+            let mut copy = self.model.tensors[tensor].clone();
+            copy.shape = shape;
+            return self.add(copy);
+        }
+        self.reshape(tensor, shape)
+    }
+
+    fn binary(&mut self, node: &Node, binary: Binary) -> Done<usize> {
+        let code = match binary {
+            Binary::Add => schema::ADD,
+            Binary::Sub => schema::SUB,
+            Binary::Mul => schema::MUL,
+            Binary::Div => schema::DIV,
+            Binary::Pow => schema::POW,
+            Binary::Max => schema::MAXIMUM,
+            Binary::Min => schema::MINIMUM,
+        };
+        let options = match binary {
+            Binary::Pow | Binary::Max | Binary::Min => Options::None,
+            _ => Options::Arithmetic(Fused::None),
+        };
+        let shape = self.graph.shape(node.output).to_vec();
+        let a = self.broadcastable(node.inputs[0], shape.len())?;
+        let b = self.broadcastable(node.inputs[1], shape.len())?;
+        let output = self.tensor("", layout::shape(&shape));
+        self.emit(code, 1, &[a, b], output, options);
+        Ok(output)
+    }
+
+    /// scale (x - mean) / √(variance + ε) + bias, as a product and a sum.
+    fn batch_norm(&mut self, node: &Node, epsilon: f32) -> Done<usize> {
+        let graph = self.graph;
+        let constant = |i: usize| graph.constant_f32(node.inputs[i]).ok_or("its parameters are not constant");
+        let (scale, bias, mean, variance) = (constant(1)?, constant(2)?, constant(3)?, constant(4)?);
+        let factor: Vec<f32> = scale.iter().zip(variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
+        let offset: Vec<f32> = bias.iter().zip(mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
+        let rank = graph.shape(node.inputs[0]).len();
+        if rank != 4 && rank != 2 {
+            return Err(format!("normalising {rank} axes"));
+        }
+        let x = self.stored(node.inputs[0]);
+        let factor = self.floats("", vec![factor.len()], &factor);
+        let offset = self.floats("", vec![offset.len()], &offset);
+        let y = self.map(schema::MUL, 1, &[x, factor], Options::Arithmetic(Fused::None));
+        Ok(self.map(schema::ADD, 1, &[y, offset], Options::Arithmetic(Fused::None)))
+    }
+
+    fn softmax(&mut self, node: &Node, axis: usize) -> Done<usize> {
+        let rank = self.graph.shape(node.output).len();
+        let x = self.stored(node.inputs[0]);
+        let axis = layout::axis(axis, rank);
+        let last = rank - 1;
+        if axis == last {
+            return Ok(self.map(schema::SOFTMAX, 1, &[x], Options::Softmax));
+        }
+        let mut perm: Vec<usize> = (0..rank).collect();
+        perm.swap(axis, last);
+        let x = self.transpose(x, &perm);
+        let y = self.map(schema::SOFTMAX, 1, &[x], Options::Softmax);
+        Ok(self.transpose(y, &perm))
+    }
+}
