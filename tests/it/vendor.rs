@@ -39,7 +39,7 @@ pub fn options(runtime: &str, libraries: &Path) -> Options {
         device: Placement::Cpu,
         threads: 2,
         libraries: vec![libraries.to_owned()],
-        cache: None,
+        ..Options::default()
     }
 }
 

@@ -28,7 +28,7 @@ pub enum Weights {
 /// [`Error::UnsupportedOperator`] for what TFLite has no operator for.
 pub fn lower(graph: &Graph, weights: Weights) -> Result<Model> {
     let mut graph = graph.clone();
-    passes::run_all(&mut graph);
+    passes::simplify(&mut graph);
     let graph = &graph;
     let mut lowering = Lowering { graph, weights, model: Model::default(), at: HashMap::new() };
     lowering.model.description = concat!("endort ", env!("CARGO_PKG_VERSION")).to_owned();
