@@ -17,8 +17,9 @@ DNF_BUILD = gcc glibc-devel pkgconf-pkg-config clang-devel ffmpeg-free-devel lib
 # macOS, with Homebrew (the compiler comes with Xcode's command line tools):
 BREW_BUILD = ffmpeg llvm pkgconf
 
-# What the tests need on top: the ffmpeg program makes clips, Python compares with ONNX Runtime.
-APT_TEST = ffmpeg python3 python3-venv
+# What the tests need on top: the ffmpeg program makes clips, Python compares with ONNX Runtime, GStreamer's RTSP
+# server is a camera (without it that test is left out).
+APT_TEST = ffmpeg python3 python3-venv python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good
 DNF_TEST = ffmpeg-free python3
 BREW_TEST = python3
 

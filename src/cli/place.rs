@@ -1,53 +1,97 @@
-//! Where the output of each input goes.
+//! Where the outputs of each input go, and whether that can be, before work begins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::source::{Input, Location};
 
-/// The output file of each input: `target` itself for a single input and a name that is no folder, else a
-/// file in the folder `target` that bears the input's relative path, its ending replaced by `extension`.
+/// Where one kind of output goes.
+#[derive(Debug)]
+pub enum Target {
+    /// One file per input, each with its input's relative path.
+    Folder(PathBuf),
+    /// The one input's output.
+    File(PathBuf),
+}
+
+impl Target {
+    /// What `path` names: a folder if it is one or ends in `/`, if there are several inputs, or if it is new and
+    /// has no ending; else a file. `endings` are those by which a new path is taken for a file.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if it names a file and there are several inputs.
+    pub fn new(path: &Path, several: bool, endings: &[&str]) -> Result<Self> {
+        let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+        let reads_as_file = ending.is_some_and(|ending| endings.contains(&ending.as_str()));
+        let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        if path.is_dir() || ends_in_slash {
+            Ok(Self::Folder(path.to_owned()))
+        } else if several && (reads_as_file || path.exists()) {
+            let detail = "names one file, and there are several inputs: name a folder";
+            Err(Error::Output { path: path.to_owned(), detail: detail.to_owned() })
+        } else if several || (path.extension().is_none() && !path.exists()) {
+            Ok(Self::Folder(path.to_owned()))
+        } else {
+            Ok(Self::File(path.to_owned()))
+        }
+    }
+
+    /// The folder, if it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(path) => Some(path),
+            Self::File(_) => None,
+        }
+    }
+
+    /// The output of the input at `relative`.
+    pub fn path(&self, relative: &Path, ending: &str) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Folder(folder) => folder.join(relative).with_extension(ending),
+        }
+    }
+}
+
+/// Refuses outputs that would meet each other, an input or a folder.
 ///
 /// # Errors
-/// [`Error::Output`] if two inputs would get the same output, or an output is one of the inputs: known
-/// before any work begins.
-pub fn places(inputs: &[Input], target: &Path, extension: &str) -> Result<Vec<PathBuf>> {
-    let places: Vec<PathBuf> = match inputs {
-        [_] if names_a_file(target) => vec![target.to_owned()],
-        _ => inputs.iter().map(|input| target.join(&input.relative).with_extension(extension)).collect(),
-    };
-    let mut taken: HashMap<&Path, &Input> = HashMap::new();
-    for (place, input) in places.iter().zip(inputs) {
-        if let Some(other) = taken.insert(place, input) {
-            return Err(Error::Output {
-                path: place.clone(),
-                detail: format!("would hold both {} and {}; run them one by one", other.name(), input.name()),
-            });
+/// [`Error::Output`] for the first of them.
+pub fn check<'a>(jobs: impl Iterator<Item = (&'a Input, Vec<PathBuf>)> + Clone) -> Result<()> {
+    let mut inputs = HashSet::new();
+    for (input, _) in jobs.clone() {
+        if let Location::File(path) = &input.location {
+            inputs.extend(identity(path));
         }
     }
-    for input in inputs {
-        if let Location::File(path) = &input.location
-            && let Some(place) = places.iter().find(|place| same_file(place, path))
-        {
-            return Err(Error::Output {
-                path: place.clone(),
-                detail: "would overwrite an input; choose another folder".to_owned(),
-            });
+    let mut makers = HashMap::new();
+    for (input, outputs) in jobs {
+        for output in outputs {
+            let refuse = |detail: String| Err(Error::Output { path: output.clone(), detail });
+            if identity(&output).is_some_and(|identity| inputs.contains(&identity)) {
+                return refuse("is an input: choose another place for the output".to_owned());
+            }
+            if output.is_dir() {
+                return refuse("is a folder, where a file is to be written".to_owned());
+            }
+            if let Some(other) = makers.insert(output.clone(), input.name()) {
+                let name = input.name();
+                return refuse(if other == name {
+                    "would be written twice: give each kind of output a name of its own".to_owned()
+                } else {
+                    format!("would be written for {other} and for {name}: rename one, or run them apart")
+                });
+            }
         }
     }
-    Ok(places)
+    Ok(())
 }
 
-/// A path that ends in `/` or is a folder already names a folder; so does one without an ending.
-fn names_a_file(target: &Path) -> bool {
-    let text = target.as_os_str().to_string_lossy();
-    !text.ends_with(std::path::MAIN_SEPARATOR) && !target.is_dir() && target.extension().is_some()
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
+/// What tells two files apart, whatever they are called.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }

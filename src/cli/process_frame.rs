@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::args::{ModelArgs, RealtimeArgs};
 use super::model::{self, NO_MODEL};
-use super::place::places;
+use super::place::{self, Target};
 use super::{Context, Outcome};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Picture};
@@ -15,7 +15,7 @@ use crate::pipeline::processor::{PassThrough, ProcessorOptions};
 use crate::pipeline::{Analysis, Analyzer};
 use crate::record::{FrameRecord, millis};
 use crate::sink::picture::{write_mask, write_overlay};
-use crate::source::{self, Input, Location, picture};
+use crate::source::{self, Input, Location, PICTURE_EXTENSIONS, picture};
 use crate::vision::overlay::{self, OverlayOptions};
 
 /// Find polyps in pictures
@@ -58,26 +58,32 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     for image in &args.images {
         inputs.extend(source::expand(&image.to_string_lossy())?);
     }
-    let place = |target: &Option<PathBuf>| target.as_deref().map(|t| places(&inputs, t, "png")).transpose();
-    let (overlays, masks) = (place(&args.overlay)?, place(&args.mask)?);
+    let several = inputs.len() > 1 || args.images.iter().any(|image| image.is_dir());
+    let target = |path: &Option<PathBuf>| {
+        path.as_deref().map(|path| Target::new(path, several, &PICTURE_EXTENSIONS)).transpose()
+    };
+    let (overlay, mask) = (target(&args.overlay)?, target(&args.mask)?);
+    let at = |target: &Option<Target>, input: &Input| target.as_ref().map(|t| t.path(&input.relative, "png"));
+    let outputs = |input| [&overlay, &mask].into_iter().filter_map(|target| at(target, input)).collect();
+    place::check(inputs.iter().map(|input| (input, outputs(input))))?;
     let choice = args.model.choice(&settings);
     let mut analyzer: Box<dyn Analyzer> = match model::load(&choice, &settings, ProcessorOptions::default())?
     {
         Some(loaded) => Box::new(loaded.processor),
         None => Box::new(PassThrough),
     };
-    if masks.is_some() && analyzer.model() == NO_MODEL {
+    if mask.is_some() && analyzer.model() == NO_MODEL {
         return Err(Error::Model { model: NO_MODEL.to_owned(), detail: "has no mask to write".to_owned() });
     }
 
     let mut records = Vec::new();
     let mut failed = 0;
-    for (index, input) in inputs.iter().enumerate() {
+    for input in &inputs {
         if context.cancel.is_cancelled() {
             break;
         }
-        let at = |places: &Option<Vec<PathBuf>>| places.as_ref().and_then(|p| p.get(index)).cloned();
-        match process(input, analyzer.as_mut(), settings.max_latency_ms.value, at(&overlays), at(&masks)) {
+        let (overlay, mask) = (at(&overlay, input), at(&mask, input));
+        match process(input, analyzer.as_mut(), settings.max_latency_ms.value, overlay, mask) {
             Ok(record) if args.json => print_json(&record, context)?,
             Ok(record) => records.push(record),
             // A full disk ends it all; a broken picture only itself.

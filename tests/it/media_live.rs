@@ -1,10 +1,11 @@
 //! Live sources: real senders on the loopback interface, loss, return, silence and cancellation.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use endort::Error;
 use endort::cancel::Cancel;
@@ -89,6 +90,79 @@ fn a_camera_that_goes_away_and_comes_back() {
     assert_eq!(kinds[0], lost);
     assert!(frames.iter().enumerate().all(|(n, frame)| frame.id.0 == n as u64));
     assert!(frames.windows(2).all(|pair| pair[0].pts.as_ms() < pair[1].pts.as_ms()), "time goes on");
+}
+
+/// An RTSP server that plays the sample in real time to whoever asks; `None` where GStreamer's is not installed.
+fn rtsp_server(port: u16) -> Option<Server> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut child = Command::new("/usr/bin/python3")
+        .arg(root.join("tests/rtsp_server.py"))
+        .arg(root.join("samples/colonoscopy-720p30.mp4"))
+        .arg(port.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .ok()?;
+    let mut said = String::new();
+    BufReader::new(child.stdout.take()?).read_line(&mut said).unwrap();
+    if said.is_empty() && child.wait().unwrap().code() == Some(77) {
+        eprintln!("skipped: GStreamer's RTSP server is not installed (see APT_TEST in the Makefile)");
+        return None;
+    }
+    assert_eq!(said, "ready\n");
+    Some(Server(child))
+}
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn an_rtsp_camera_is_live_and_found_again_after_its_server_restarts() {
+    let port = port();
+    let Some(server) = rtsp_server(port) else { return };
+    let (options, events) = options(Duration::from_secs(5), 1000);
+    let address = format!("rtsp://127.0.0.1:{port}/live");
+    let begin = Instant::now();
+    let mut source = open(&address, &options, &Cancel::new()).unwrap();
+    assert!(source.info().live);
+    assert_eq!(
+        (source.info().width, source.info().height, source.info().codec.as_str()),
+        (1280, 720, "h264")
+    );
+    let first: Vec<_> = (0..60).map(|_| source.next().unwrap().unwrap()).collect();
+    assert_eq!(*events.lock().unwrap(), []);
+    assert!(begin.elapsed() > Duration::from_secs(1), "it comes as it is filmed");
+    assert!(first.iter().enumerate().all(|(n, frame)| frame.id.0 == n as u64), "nothing is missing");
+    let steps = first.windows(2).map(|pair| pair[1].pts.as_ms() - pair[0].pts.as_ms());
+    assert!(steps.into_iter().all(|step| (step - 1e3 / 30.0).abs() < 1.0));
+
+    drop(server);
+    let mut last = first[59].pts.as_ms();
+    let (server, found) = std::thread::scope(|scope| {
+        let restart = scope.spawn(|| {
+            while !events.lock().unwrap().iter().any(|event| matches!(event, SourceEvent::Retrying { .. })) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            rtsp_server(port)
+        });
+        let mut found = 0;
+        while !events.lock().unwrap().iter().any(|event| matches!(event, SourceEvent::Back { .. }))
+            || found < 30
+        {
+            let frame = source.next().unwrap().unwrap();
+            assert!(frame.pts.as_ms() > last, "time goes on");
+            last = frame.pts.as_ms();
+            found += 1;
+        }
+        (restart.join().unwrap(), found)
+    });
+    assert!(server.is_some() && found >= 30);
 }
 
 #[test]

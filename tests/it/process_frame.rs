@@ -60,10 +60,10 @@ fn outputs_in_a_folder_bear_the_inputs_stems_and_never_meet() {
 
     picture(&sandbox, "in/x/same.jpg");
     let run = sandbox.endort(args).finish().code(1).stdout("");
-    assert!(run.stderr.contains("would hold both"), "{}", run.stderr);
+    assert!(run.stderr.contains("would be written for"), "{}", run.stderr);
     let run =
         sandbox.endort(["process-frame", "in/x/same.png", "--overlay", "in/x/same.png"]).finish().code(1);
-    assert!(run.stderr.contains("would overwrite an input"), "{}", run.stderr);
+    assert!(run.stderr.contains("is an input: choose another place"), "{}", run.stderr);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! From what the user named to a list of jobs, each an input with its outputs, checked before work begins.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Format;
+use crate::cli::place::{self, Target, identity};
 use crate::error::{Error, Result};
 use crate::sink::output::folder_of;
 use crate::source::{Input, Location, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand};
@@ -86,39 +86,8 @@ impl Plan {
             })
             .collect();
         let plan = Self { jobs, folder, pictures };
-        plan.check()?;
+        place::check(plan.jobs.iter().map(|job| (&job.input, job.outputs())))?;
         Ok(plan)
-    }
-
-    /// Refuses outputs that would meet each other or an input.
-    fn check(&self) -> Result<()> {
-        let mut inputs = HashSet::new();
-        for job in &self.jobs {
-            if let Location::File(path) = &job.input.location {
-                inputs.extend(identity(path));
-            }
-        }
-        let mut makers = HashMap::new();
-        for job in &self.jobs {
-            for output in job.outputs() {
-                let refuse = |detail: String| Err(Error::Output { path: output.clone(), detail });
-                if identity(&output).is_some_and(|identity| inputs.contains(&identity)) {
-                    return refuse("is an input: choose another place for the output".to_owned());
-                }
-                if output.is_dir() {
-                    return refuse("is a folder, where a file is to be written".to_owned());
-                }
-                if let Some(other) = makers.insert(output.clone(), job.input.name()) {
-                    let name = job.input.name();
-                    return refuse(if other == name {
-                        "would be written twice: give -o and --results different names".to_owned()
-                    } else {
-                        format!("would be written for {other} and for {name}: rename one, or run them apart")
-                    });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Makes the output folders and finds out whether they can be written to.
@@ -139,11 +108,6 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-/// What tells two files apart, whatever they are called.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// The inputs behind the sources, each file once, and how many pictures in folders were left out.
@@ -232,43 +196,4 @@ fn root(input: &Input) -> Option<PathBuf> {
     let Location::File(path) = &input.location else { return None };
     let absolute = fs::canonicalize(folder_of(path)).ok()?;
     absolute.ancestors().nth(input.relative.components().count().saturating_sub(1)).map(Path::to_owned)
-}
-
-/// Where one kind of output goes.
-#[derive(Debug)]
-enum Target {
-    Folder(PathBuf),
-    File(PathBuf),
-}
-
-impl Target {
-    fn new(path: &Path, several: bool, endings: &[&str]) -> Result<Self> {
-        let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-        let reads_as_file = ending.is_some_and(|ending| endings.contains(&ending.as_str()));
-        let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
-        if path.is_dir() || ends_in_slash {
-            Ok(Self::Folder(path.to_owned()))
-        } else if several && (reads_as_file || path.exists()) {
-            let detail = "names one file, and there are several inputs: name a folder";
-            Err(Error::Output { path: path.to_owned(), detail: detail.to_owned() })
-        } else if several || (path.extension().is_none() && !path.exists()) {
-            Ok(Self::Folder(path.to_owned()))
-        } else {
-            Ok(Self::File(path.to_owned()))
-        }
-    }
-
-    fn folder(&self) -> Option<&Path> {
-        match self {
-            Self::Folder(path) => Some(path),
-            Self::File(_) => None,
-        }
-    }
-
-    fn path(&self, relative: &Path, ending: &str) -> PathBuf {
-        match self {
-            Self::File(path) => path.clone(),
-            Self::Folder(folder) => folder.join(relative).with_extension(ending),
-        }
-    }
 }
