@@ -1,8 +1,13 @@
-"""Writes small networks with an input and ONNX Runtime's outputs, for tests/it/engine.rs.
+"""Writes small networks with an input and ONNX Runtime's outputs, for tests/it/engine.rs and tests/it/onnx_out.rs.
 
     python tests/networks.py FOLDER
+    python tests/networks.py --check FOLDER
 
-Each case is NAME.onnx, NAME.in (raw 32-bit floats) and NAME.out (all outputs, one after the other).
+Each case is NAME.onnx, NAME.in (raw 32-bit floats) and NAME.out (all outputs, one after the other). Besides those
+built here there are tests/networks/*.onnx, which PyTorch exported (tests/peers/torch_networks.py).
+
+With --check, FOLDER also holds NAME@VARIANT.onnx, which endort wrote: each must pass ONNX's checker and give what
+NAME.out (or NAME@VARIANT.out, where there is one) holds, as closely as the variant says.
 Needs numpy, onnx and onnxruntime (tests/requirements.txt).
 """
 
@@ -276,24 +281,95 @@ def half_precision(model):
     return model
 
 
+def runtime(path):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 def write(folder, name, model, **save):
     path = os.path.join(folder, name)
     onnx.save(model, path + ".onnx", **save)
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     x = np.random.default_rng(5).standard_normal(shape, dtype=np.float32)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = ort.InferenceSession(path + ".onnx", options, providers=["CPUExecutionProvider"])
     x.tofile(path + ".in")
-    np.concatenate([np.asarray(y, np.float32).ravel() for y in session.run(None, {"x": x})]).tofile(path + ".out")
+    outputs = runtime(path + ".onnx").run(None, {model.graph.input[0].name: x})
+    np.concatenate([np.asarray(y, np.float32).ravel() for y in outputs]).tofile(path + ".out")
+
+
+def qdq():
+    """A quantized network as other tools write it: unsigned activations, per-channel weights, a shared grid."""
+    n = Net([1, 3, 20, 24])
+
+    def grid(x, scale, zero=128, dtype=np.uint8):
+        parts = n.value(scale), n.value(zero, dtype)
+        return n.op("DequantizeLinear", n.op("QuantizeLinear", x, *parts), *parts)
+
+    def weights(cout, cin, k):
+        scale = RNG.uniform(0.002, 0.01, cout)
+        stored = n.value(RNG.integers(-127, 128, (cout, cin, k, k)), np.int8)
+        return n.op("DequantizeLinear", stored, n.value(scale), n.value(np.zeros(cout), np.int8), axis=0), scale
+
+    x = grid("x", 0.03)
+    w, scale = weights(16, 3, 3)
+    stored = n.value(RNG.integers(-3000, 3000, 16), np.int32)
+    b = n.op("DequantizeLinear", stored, n.value(scale * 0.03), axis=0)
+    y = grid(n.op("Relu", n.op("Conv", x, w, b, pads=[1] * 4)), 0.02, 0)
+    y = grid(n.op("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2]), 0.02, 0)
+    w, _ = weights(4, 16, 1)
+    return n.model(n.op("DequantizeLinear", n.op("QuantizeLinear", n.op("Conv", y, w), n.value(0.05), n.value(3, np.int8)),
+                        n.value(0.05), n.value(3, np.int8)))
+
+
+# What a variant may differ by: the largest difference as a share of the largest value, and the root of the mean
+# square as a share of that of the values. Integer arithmetic may round a sum the other way, which is one step.
+LIMITS = {"half": (1e-2, 1e-2), "int8": (0.08, 0.02)}
+
+
+def check(folder):
+    """What is wrong with each file that endort wrote."""
+    wrong = []
+    for name in sorted(os.listdir(folder)):
+        if "@" not in name or not name.endswith(".onnx"):
+            continue
+        path = os.path.join(folder, name)
+        stem, variant = name.removesuffix(".onnx").split("@")
+        try:
+            onnx.checker.check_model(path, full_check=True)
+            session = runtime(path)
+            first = session.get_inputs()[0]
+            x = np.fromfile(os.path.join(folder, stem + ".in"), np.float32).reshape(first.shape)
+            outputs = session.run(None, {first.name: x})
+        except Exception as e:  # whatever it is, the file is wrong
+            wrong.append(f"{name}: {type(e).__name__}: {str(e)[:400]}")
+            continue
+        own = path.replace(".onnx", ".out")
+        expected = np.fromfile(own if os.path.exists(own) else os.path.join(folder, stem + ".out"), np.float32)
+        largest, mean = LIMITS.get(variant.split("-")[0], (1e-4, 1e-4))
+        for i, y in enumerate(outputs):
+            y = np.asarray(y, np.float32).ravel()
+            e, expected = expected[: y.size], expected[y.size :]
+            d = np.abs(y - e)
+            if d.size and d.max() > largest * max(1e-3, np.abs(e).max()):
+                wrong.append(f"{name}: output {i} differs by {d.max() / max(1e-3, np.abs(e).max()):.2e}")
+            elif d.size and np.sqrt((d**2).mean()) > mean * max(1e-3, np.sqrt((e**2).mean())):
+                wrong.append(f"{name}: output {i} differs by {np.sqrt((d**2).mean() / (e**2).mean()):.2e} on average")
+    print("\n".join(wrong))
+    return 1 if wrong else 0
 
 
 def main():
+    if sys.argv[1] == "--check":
+        sys.exit(check(sys.argv[2]))
     folder = sys.argv[1]
     os.makedirs(folder, exist_ok=True)
     for name, build in CASES.items():
         write(folder, name, build())
+    write(folder, "quantized", qdq())
+    exported = os.path.join(os.path.dirname(os.path.abspath(__file__)), "networks")
+    for name in sorted(os.listdir(exported)):
+        write(folder, name.removesuffix(".onnx"), onnx.load(os.path.join(exported, name)))
     write(folder, "half_precision_weights", half_precision(CASES["unet"]()))
     write(folder, "external_data", CASES["unet"](), save_as_external_data=True, location="weights.bin", size_threshold=64)
 

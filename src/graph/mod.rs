@@ -132,9 +132,7 @@ impl Graph {
         op: Op,
         inputs: Vec<ValueId>,
     ) -> Result<ValueId, String> {
-        // A grid that is made explicit stays so until a pass for engines that compute in floats removes it.
-        let grid = matches!(op, Op::Quantize(_) | Op::Dequantize(_));
-        if !grid && let Some(tensor) = passes::fold_constants::fold(self, &op, &inputs)? {
+        if let Some(tensor) = passes::fold_constants::fold(self, &op, &inputs)? {
             return Ok(self.add_constant(output, tensor));
         }
         let shapes: Vec<&[usize]> = inputs.iter().map(|&id| self.shape(id)).collect();

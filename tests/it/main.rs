@@ -15,6 +15,7 @@ mod media_live;
 mod media_picture;
 mod media_video;
 mod model_package;
+mod onnx_out;
 mod process_frame;
 mod program;
 mod random;

@@ -1,10 +1,11 @@
 //! For engines that compute in floats: onto the grid and straight back is a function of each value.
 
+use crate::graph::eval::evaluate;
 use crate::graph::{Graph, Op, Unary};
 
 /// Turns each pair of `Quantize` and `Dequantize` into one [`Unary::Grid`]. Returns how many nodes went.
 pub fn run(graph: &mut Graph) -> usize {
-    let mut fused = 0;
+    let mut fused = unpack(graph);
     let producers = graph.producers();
     for i in 0..graph.nodes.len() {
         let Op::Dequantize(back) = &graph.nodes[i].op else { continue };
@@ -22,11 +23,26 @@ pub fn run(graph: &mut Graph) -> usize {
     fused
 }
 
+/// Turns constants behind a grid into floats. Returns how many nodes went.
+pub fn unpack(graph: &mut Graph) -> usize {
+    let before = graph.nodes.len();
+    let mut kept = Vec::with_capacity(before);
+    for node in std::mem::take(&mut graph.nodes) {
+        let marks = matches!(node.op, Op::Quantize(_) | Op::Dequantize(_));
+        let constant = graph.constant(node.inputs[0]).filter(|_| marks);
+        match constant.and_then(|t| evaluate(&node.op, &[t]).ok()) {
+            Some(tensor) => graph.value_mut(node.output).constant = Some(tensor),
+            None => kept.push(node),
+        }
+    }
+    graph.nodes = kept;
+    before - graph.nodes.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::graph::Tensor;
-    use crate::graph::eval::evaluate;
     use crate::graph::quantization::{Integer, Quantization};
 
     #[test]

@@ -24,7 +24,6 @@ pub fn run(graph: &mut Graph, level: OptimizationLevel) {
     if level == OptimizationLevel::Off {
         return;
     }
-    fold_constants::run(graph);
     fuse_grid::run(graph);
     rewrite(graph, level);
     if level >= OptimizationLevel::High {
@@ -38,6 +37,7 @@ pub fn simplify(graph: &mut Graph) {
 }
 
 fn rewrite(graph: &mut Graph, level: OptimizationLevel) {
+    fold_constants::run(graph);
     remove_identity::run(graph);
     if level >= OptimizationLevel::Medium {
         fold_batch_norm::run(graph);

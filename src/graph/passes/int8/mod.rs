@@ -34,8 +34,8 @@ pub enum Scheme {
 /// What calibration saw of an activation.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
-    /// The values.
-    pub histogram: Histogram,
+    /// The range that the grid is to cover.
+    pub range: (f32, f32),
     /// Mean per channel (axis 1) over everything seen, for the correction of biases.
     pub channel_means: Vec<f64>,
 }
@@ -45,8 +45,6 @@ pub struct Observed {
 pub struct Options {
     /// Rules of the target.
     pub scheme: Scheme,
-    /// How ranges are chosen.
-    pub method: Method,
     /// Shift biases by what the rounding of weights changes on average (Nagel et al., Data-Free Quantization
     /// Through Weight Equalization and Bias Correction, 2019).
     pub bias_correction: bool,

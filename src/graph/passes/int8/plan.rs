@@ -18,7 +18,7 @@ pub struct Plan {
     pub grids: HashMap<ValueId, Quantization>,
 }
 
-/// Works the plan out. An error names a tensor that calibration did not see or that is no number.
+/// Works the plan out. An error names a tensor that calibration did not see.
 pub fn plan(graph: &Graph, observations: &Observations, options: &Options) -> Result<Plan, String> {
     let quantized = choose(graph, options);
     let mut groups = Groups { parent: (0..graph.values().len()).collect(), fixed: HashMap::new() };
@@ -45,10 +45,7 @@ pub fn plan(graph: &Graph, observations: &Observations, options: &Options) -> Re
         for id in activations.chain([node.output]) {
             let name = &graph.value(id).name;
             let seen = observations.get(&id).ok_or_else(|| format!("{name:?} was not observed"))?;
-            if seen.histogram.is_broken() {
-                return Err(format!("{name:?} holds values that are no numbers: the network is broken"));
-            }
-            let (low, high) = seen.histogram.range(options.method);
+            let (low, high) = seen.range;
             let mut include = |root: usize| {
                 let range = ranges.entry(root).or_insert((0.0, 0.0));
                 *range = (range.0.min(low), range.1.max(high));

@@ -1,5 +1,7 @@
 //! The form of a network that is quantized: simplified, and with nothing fused but what integer kernels have.
 
+use std::collections::HashSet;
+
 use crate::graph::op::{Conv, ConvTranspose};
 use crate::graph::{Graph, Node, Op, Unary, Value, ValueId, passes};
 
@@ -29,7 +31,25 @@ pub fn prepare(graph: &Graph) -> Result<Graph, String> {
         }
     }
     graph.nodes = nodes;
+    name_nodes(&mut graph);
     Ok(graph)
+}
+
+/// Gives every node a name that no other has: layers are asked for and reported by it.
+fn name_nodes(graph: &mut Graph) {
+    let mut taken = HashSet::new();
+    for i in 0..graph.nodes.len() {
+        let node = &graph.nodes[i];
+        let base =
+            if node.name.is_empty() { graph.value(node.output).name.clone() } else { node.name.clone() };
+        let mut name = base.clone();
+        let mut count = 1;
+        while !taken.insert(name.clone()) {
+            count += 1;
+            name = format!("{base}.{count}");
+        }
+        graph.nodes[i].name = name;
+    }
 }
 
 /// Takes out an activation that is more than a clamp.

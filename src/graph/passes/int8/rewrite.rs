@@ -12,7 +12,7 @@ use crate::graph::{Graph, Node, Tensor, ValueId};
 /// Makes the grid of a [prepared](super::prepare) network explicit.
 ///
 /// # Errors
-/// If an activation was not observed, or is no number.
+/// If an activation was not observed.
 pub fn quantize(graph: &Graph, observations: &Observations, options: &Options) -> Result<Graph, String> {
     let plan = plan::plan(graph, observations, options)?;
     let mut r = Rewriter {

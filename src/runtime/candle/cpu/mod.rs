@@ -76,7 +76,7 @@ impl CpuEngine {
         // Kernels pack their weights, so those on an integer grid must be floats by now.
         let mut unpacked = None;
         if graph.nodes.iter().any(|n| matches!(n.op, Op::Dequantize(_))) {
-            passes::fold_constants::run(unpacked.insert(graph.clone()));
+            passes::fuse_grid::unpack(unpacked.insert(graph.clone()));
         }
         let graph = unpacked.as_ref().unwrap_or(graph);
         let pool = ThreadPoolBuilder::new()
