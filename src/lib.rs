@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Dependencies point down only:
-//! `cli → pipeline → {source, vision, runtime, sink} → {model, device} → graph ← format`, and everything may
+//! `cli → {optimize, pipeline} → {source, vision, runtime, sink} → {model, device} → graph ← format`, and everything may
 //! use [`frame`], [`record`], [`error`] and [`cancel`]. A foreign library has one home: `ffmpeg_next` in
 //! [`av`], candle in [`runtime`].
 //!
@@ -28,6 +28,7 @@ pub mod format;
 pub mod frame;
 pub mod graph;
 pub mod model;
+pub mod optimize;
 pub mod pipeline;
 pub mod record;
 pub mod runtime;

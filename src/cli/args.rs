@@ -26,9 +26,9 @@ pub struct ModelArgs {
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<String>,
 
-    /// Number format that the model computes in
-    #[arg(long, value_name = "PRECISION", default_value = "fp32", value_parser = precision())]
-    pub precision: Precision,
+    /// Number format that the model must hold [default: its own]
+    #[arg(long, value_name = "PRECISION", value_parser = precision())]
+    pub precision: Option<Precision>,
 
     /// Threads for the model [default: one per core]
     #[arg(long, value_name = "N")]

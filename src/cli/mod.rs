@@ -10,6 +10,7 @@ pub mod console;
 pub mod context;
 pub mod exit;
 pub mod model;
+pub mod optimize;
 pub mod place;
 pub mod process_frame;
 pub mod render;
@@ -70,6 +71,7 @@ pub enum Command {
     ProcessFrame(process_frame::Args),
     Stream(stream::Args),
     Bench(bench::Args),
+    Optimize(optimize::Args),
     Render(render::Args),
 }
 
@@ -94,6 +96,7 @@ impl Cli {
         match &self.command {
             Command::ProcessFrame(args) => process_frame::run(args, context),
             Command::Bench(args) => bench::run(args, context),
+            Command::Optimize(args) => optimize::run(args, context),
             Command::Render(args) => render::run(args, context),
             Command::Stream(args) => stream::run(args, context),
         }

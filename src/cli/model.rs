@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::config::{Device, Precision, Realtime};
 use crate::error::{Error, Result};
 use crate::model::Package;
-use crate::pipeline::FrameProcessor;
 use crate::pipeline::processor::ProcessorOptions;
+use crate::pipeline::{Analyzer, FrameProcessor};
 use crate::runtime::{self, Placement};
 
 /// The model that finds nothing and costs nothing.
@@ -19,8 +19,8 @@ pub struct Choice<'a> {
     pub model: &'a str,
     /// The runtime's name.
     pub runtime: &'a str,
-    /// Number format.
-    pub precision: Precision,
+    /// Number format that is asked for; `None` takes the package's own.
+    pub precision: Option<Precision>,
     /// Where it runs.
     pub device: Device,
     /// Threads; 0 for one per core.
@@ -35,6 +35,10 @@ pub struct Loaded {
     pub processor: FrameProcessor,
     /// Digest of the model's network.
     pub sha256: String,
+    /// Number format of the weights, and what they are computed in where that is another one.
+    pub precision: String,
+    /// What is stale about the package, with the remedy.
+    pub stale: Option<String>,
 }
 
 /// Loads a model; `None` for [`NO_MODEL`], and where the settings switch the AI off.
@@ -46,10 +50,13 @@ pub fn load(choice: &Choice, settings: &Realtime, options: ProcessorOptions) -> 
         return Ok(None);
     }
     let package = Package::open(choice.model)?;
-    if choice.precision != Precision::Fp32 {
-        return Err(Error::Runtime {
-            runtime: choice.runtime.to_owned(),
-            detail: format!("does not compute in {}; use --precision fp32", choice.precision),
+    let held = held_precision(&package);
+    if let Some(asked) = choice.precision.filter(|p| p.as_str() != held) {
+        return Err(Error::Model {
+            model: choice.model.to_owned(),
+            detail: format!(
+                "holds {held}, not {asked}; endort optimize --precision {asked} makes one that does"
+            ),
         });
     }
     let place = runtime_options(choice, settings);
@@ -58,8 +65,23 @@ pub fn load(choice: &Choice, settings: &Realtime, options: ProcessorOptions) -> 
     } else {
         vec![runtime::open(&package, &place)?]
     };
+    let (sha256, stale, held) = (package.sha256.clone(), package.staleness(), held.to_owned());
     let processor = FrameProcessor::with_engines(package.manifest, engines, options)?;
-    Ok(Some(Loaded { processor, sha256: package.sha256 }))
+    let precision = computed_precision(&held, processor.runtime());
+    Ok(Some(Loaded { processor, sha256, precision, stale }))
+}
+
+/// The number format that a package holds.
+fn held_precision(package: &Package) -> &str {
+    package.manifest.optimization.as_ref().map_or(Precision::Fp32.as_str(), |o| o.precision.as_str())
+}
+
+/// What a report says: the engines of candle compute in 32-bit floats, whatever the weights are stored as.
+fn computed_precision(held: &str, runtime: &str) -> String {
+    match runtime.starts_with("candle") && held != Precision::Fp32.as_str() {
+        true => format!("{held} computed in {}", Precision::Fp32),
+        false => held.to_owned(),
+    }
 }
 
 fn placement(device: Device) -> Placement {
@@ -83,7 +105,7 @@ pub fn present(
     let package = Package::open(model)?;
     let device = settings.device.value;
     let open = |&runtime: &&'static str| {
-        let (precision, throughput) = (Precision::Fp32, false);
+        let (precision, throughput) = (None, false);
         let choice = Choice { model, runtime, precision, device, threads, throughput };
         (runtime, runtime::open(&package, &runtime_options(&choice, settings)).err())
     };

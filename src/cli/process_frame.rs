@@ -69,7 +69,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let choice = args.model.choice(&settings);
     let mut analyzer: Box<dyn Analyzer> = match model::load(&choice, &settings, ProcessorOptions::default())?
     {
-        Some(loaded) => Box::new(loaded.processor),
+        Some(loaded) => {
+            loaded.stale.iter().for_each(|stale| context.console.note(stale));
+            Box::new(loaded.processor)
+        }
         None => Box::new(PassThrough),
     };
     if mask.is_some() && analyzer.model() == NO_MODEL {

@@ -68,6 +68,7 @@ pub fn manifest(name: &str, artifact: &str, graph: &Graph) -> Result<Manifest, S
         labels: labels(classes),
         thresholds: Thresholds::default(),
         provenance: serde_json::Value::Null,
+        optimization: None,
     })
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::optimization::Optimization;
+
 /// The manifest of a model package.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -33,6 +35,9 @@ pub struct Manifest {
     /// Where it came from: data, recipe, licence, figures. Free form.
     #[serde(default)]
     pub provenance: serde_json::Value,
+    /// How it was made from another model; absent from originals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimization: Option<Optimization>,
 }
 
 /// What a network does.

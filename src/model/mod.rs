@@ -4,7 +4,9 @@ mod builtin;
 mod check;
 mod guess;
 pub mod manifest;
+pub mod optimization;
 mod package;
+mod stale;
 
 pub use builtin::names as builtin_names;
 pub use manifest::{Layout, Manifest};

@@ -61,8 +61,17 @@ impl Package {
     /// [`Error::Read`], [`Error::Checksum`] for a file that is not what the manifest promises,
     /// [`Error::Model`] and [`Error::UnsupportedOperator`] for what is wrong inside.
     pub fn open(spec: &str) -> Result<Self> {
+        Self::open_at(spec, None)
+    }
+
+    /// As [`open`](Self::open), with the network's input changed to `size` (height, width): shapes are
+    /// inferred anew from the file, and what does not fit the new size is an error.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_at(spec: &str, size: Option<[usize; 2]>) -> Result<Self> {
         if let Some(builtin) = builtin::find(spec) {
-            return Self::from_builtin(builtin);
+            return Self::from_builtin(builtin, size);
         }
         let path = Path::new(spec);
         let meta = fs::metadata(path).map_err(|e| match e.kind() {
@@ -70,26 +79,26 @@ impl Package {
             _ => Error::Read { path: path.to_owned(), source: e },
         })?;
         if meta.is_dir() {
-            Self::from_folder(spec, path)
+            Self::from_folder(spec, path, size)
         } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
-            Self::from_file(spec, path)
+            Self::from_file(spec, path, size)
         } else if path.file_name().is_some_and(|n| n == MANIFEST_FILE) {
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            Self::from_folder(spec, folder)
+            Self::from_folder(spec, folder, size)
         } else {
             Err(model_error(spec, "is neither a package folder nor an .onnx file"))
         }
     }
 
-    fn from_builtin(b: &builtin::Builtin) -> Result<Self> {
+    fn from_builtin(b: &builtin::Builtin, size: Option<[usize; 2]>) -> Result<Self> {
         let manifest = parse_manifest(b.name, b.manifest)?;
         let artifact = b.files.iter().find(|(name, _)| *name == manifest.artifact).map(|(_, bytes)| *bytes);
         let artifact =
             artifact.ok_or_else(|| model_error(b.name, format!("lacks {:?}", manifest.artifact)))?;
-        Self::assemble(b.name, manifest, artifact, None)
+        Self::assemble(b.name, manifest, artifact, None, size)
     }
 
-    fn from_folder(spec: &str, folder: &Path) -> Result<Self> {
+    fn from_folder(spec: &str, folder: &Path, size: Option<[usize; 2]>) -> Result<Self> {
         let text = read_bounded(spec, &folder.join(MANIFEST_FILE), MAX_MANIFEST_BYTES)?;
         let manifest = parse_manifest(spec, &text)?;
         for (name, entry) in &manifest.files {
@@ -100,12 +109,29 @@ impl Package {
         }
         let artifact = inside(spec, folder, &manifest.artifact)?;
         let bytes = read_bounded(spec, &artifact, onnx::MAX_FILE_BYTES)?;
-        Self::assemble(spec, manifest, &bytes, Some(folder))
+        let mut package = Self::assemble(spec, manifest, &bytes, Some(folder), size)?;
+        let twin = package.manifest.optimization.as_ref().and_then(|o| o.tflite.clone());
+        if let Some(name) = twin.filter(|_| size.is_none()) {
+            let path = inside(spec, folder, &name)?;
+            let bytes = read_bounded(spec, &path, onnx::MAX_FILE_BYTES)?;
+            package.artifact = Artifact { format: Format::Tflite, bytes, path: Some(path) };
+        }
+        Ok(package)
     }
 
-    fn assemble(spec: &str, manifest: Manifest, artifact: &[u8], folder: Option<&Path>) -> Result<Self> {
+    /// A package from its manifest and artifact; `folder` is where external data may lie.
+    fn assemble(
+        spec: &str,
+        mut manifest: Manifest,
+        artifact: &[u8],
+        folder: Option<&Path>,
+        size: Option<[usize; 2]>,
+    ) -> Result<Self> {
         if let Some(entry) = manifest.files.get(&manifest.artifact) {
             verify(spec, &manifest.artifact, entry, artifact)?;
+        }
+        if let Some([height, width]) = size {
+            (manifest.input.height, manifest.input.width) = (height, width);
         }
         check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
         let nhwc = manifest.input.layout == Layout::Nhwc;
@@ -114,6 +140,7 @@ impl Package {
             folder,
             input_size: Some([manifest.input.height, manifest.input.width]),
             channels_last: nhwc,
+            resize: size.is_some(),
         };
         let mut graph = onnx::read(artifact, &options)?;
         if nhwc {
@@ -126,10 +153,16 @@ impl Package {
         Ok(Self { manifest, graph, sha256, artifact, folder: folder.map(Path::to_owned) })
     }
 
-    fn from_file(spec: &str, path: &Path) -> Result<Self> {
+    fn from_file(spec: &str, path: &Path, size: Option<[usize; 2]>) -> Result<Self> {
         let bytes = read_bounded(spec, path, onnx::MAX_FILE_BYTES)?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let options = onnx::Options { name: spec, folder: Some(folder), ..Default::default() };
+        let options = onnx::Options {
+            name: spec,
+            folder: Some(folder),
+            input_size: size,
+            resize: size.is_some(),
+            ..Default::default()
+        };
         let graph = onnx::read(&bytes, &options)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let artifact = path.file_name().unwrap_or_default().to_string_lossy();
@@ -215,7 +248,7 @@ fn verify(spec: &str, file: &str, entry: &FileEntry, bytes: &[u8]) -> Result<()>
 }
 
 /// SHA-256 in lower-case hex.
-fn hex_digest(bytes: &[u8]) -> String {
+pub(crate) fn hex_digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -40,6 +40,7 @@ struct Stream {
     report: RunReport,
     load: Duration,
     sha256: Option<String>,
+    precision: String,
     model: String,
     runtime: String,
     runtime_version: Option<String>,
@@ -101,7 +102,7 @@ pub fn measure(
         frames: first.info.frames,
         codec: first.info.codec.clone(),
     };
-    Ok((summarize(setup, choice, pace, streams), source))
+    Ok((summarize(setup, pace, streams), source))
 }
 
 fn defect<T>() -> Result<T> {
@@ -137,6 +138,7 @@ fn one_stream(
     };
     let mut display = Display { bar, warmup_frames: setup.warmup_frames, processing_ms: Vec::new() };
     let sha256 = loaded.as_ref().map(|loaded| loaded.sha256.clone());
+    let precision = loaded.as_ref().map_or_else(|| model::NO_MODEL.to_owned(), |l| l.precision.clone());
     let analyzer = loaded.as_mut().map(|loaded| &mut loaded.processor as &mut dyn Analyzer);
     let (model, runtime) = match &analyzer {
         Some(analyzer) => (analyzer.model().to_owned(), analyzer.runtime().to_owned()),
@@ -158,6 +160,7 @@ fn one_stream(
         report,
         load,
         sha256,
+        precision,
         model,
         runtime,
         runtime_version,
@@ -195,7 +198,7 @@ fn expected_frames(setup: &Setup, info: &SourceInfo) -> u64 {
     timed.or(info.frames).unwrap_or(0)
 }
 
-fn summarize(setup: &Setup, choice: &Choice, pace: Pace, streams: Vec<Stream>) -> Run {
+fn summarize(setup: &Setup, pace: Pace, streams: Vec<Stream>) -> Run {
     let max_latency = Duration::from_secs_f64(setup.settings.max_latency_ms.value / 1e3);
     let budget = Budget {
         max_latency_ms: setup.settings.max_latency_ms.value,
@@ -211,13 +214,15 @@ fn summarize(setup: &Setup, choice: &Choice, pace: Pace, streams: Vec<Stream>) -
     let cold_start = |s: &Stream| s.load + s.report.first_result.unwrap_or_default();
     let cold_start_ms = streams.iter().map(cold_start).max().unwrap_or_default().as_secs_f64() * 1e3;
     let noise_ms = streams.first().map(|s| parts(&s.processing_ms)).unwrap_or_default();
+    let first = streams.first();
+    let precision = first.map(|s| s.precision.clone()).unwrap_or_default();
     let (sha256, model, runtime) =
-        streams.first().map(|s| (s.sha256.clone(), s.model.clone(), s.runtime.clone())).unwrap_or_default();
-    let runtime_version = streams.first().and_then(|s| s.runtime_version.clone());
+        first.map(|s| (s.sha256.clone(), s.model.clone(), s.runtime.clone())).unwrap_or_default();
+    let runtime_version = first.and_then(|s| s.runtime_version.clone());
     let all = streams.into_iter().map(|stream| stream.report).reduce(merge).unwrap_or_default();
     let verdict = Verdict::of(&rows);
     Run {
-        precision: if model == model::NO_MODEL { "none".to_owned() } else { choice.precision.to_string() },
+        precision,
         model,
         model_sha256: sha256,
         runtime,

@@ -1,6 +1,6 @@
 //! `endort bench`: does this box hold the budget?
 
-mod accuracy;
+pub(super) mod accuracy;
 mod compare;
 mod measure;
 mod report;
@@ -21,6 +21,7 @@ use super::{Context, Outcome};
 use crate::config::{Precision, Realtime};
 use crate::device::host::Host;
 use crate::error::{Error, Result};
+use crate::model::Package;
 use crate::pipeline;
 use crate::pipeline::processor::ProcessorOptions;
 use crate::sink::output::Output;
@@ -47,8 +48,8 @@ pub struct Args {
     #[arg(long, value_name = "RUNTIME", help_heading = "Model")]
     pub runtime: Vec<String>,
 
-    /// Number format to measure; repeat it for several
-    #[arg(long, value_name = "PRECISION", default_value = "fp32", value_parser = precision(), help_heading = "Model")]
+    /// Number format that the model must hold; repeat it for several [default: its own]
+    #[arg(long, value_name = "PRECISION", value_parser = precision(), help_heading = "Model")]
     pub precision: Vec<Precision>,
 
     /// Threads for the model [default: one per core]
@@ -187,6 +188,11 @@ impl Bench<'_> {
     fn runs(&self) -> Result<(Vec<Run>, SourceReport, bool)> {
         let mut runs = Vec::new();
         let mut source = None;
+        for model in self.args.model.iter().filter(|model| *model != NO_MODEL) {
+            // What cannot be opened is told when it is measured.
+            let stale = Package::open(model).ok().and_then(|package| package.staleness());
+            stale.iter().for_each(|stale| self.context.console.note(stale));
+        }
         for choice in self.choices()? {
             let accuracy = self.accuracy(&choice)?;
             for pace in self.paces() {
@@ -220,7 +226,9 @@ impl Bench<'_> {
         let mut choices = Vec::new();
         for model in &self.args.model {
             for runtime in self.runtimes_for(model)? {
-                for &precision in &self.args.precision {
+                let asked = self.args.precision.iter().map(|&p| Some(p));
+                // Nothing asked for stands for what each package holds.
+                for precision in asked.chain(self.args.precision.is_empty().then_some(None)) {
                     choices.push(Choice { model, runtime, precision, device, threads, throughput: false });
                     if model == NO_MODEL {
                         break;

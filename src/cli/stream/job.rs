@@ -79,7 +79,7 @@ impl<'a> Work<'a> {
             "model": loaded.as_ref().map(|loaded| &loaded.sha256),
             "manifest": loaded.as_ref().map(|loaded| loaded.processor.manifest()),
             "runtime": loaded.as_ref().map(|loaded| loaded.processor.runtime()),
-            "precision": args.model.precision,
+            "precision": loaded.as_ref().map(|loaded| &loaded.precision),
             "format": format!("{format:?}"),
             "policy": format!("{:?}", args.policy),
             "max_latency_ms": settings.max_latency_ms.value,

@@ -40,6 +40,8 @@ pub struct Options<'a> {
     pub input_size: Option<[usize; 2]>,
     /// Whether the channel is the last axis of the input, so that `input_size` fills the right ones.
     pub channels_last: bool,
+    /// Whether `input_size` also replaces a height and width that the file fixes.
+    pub resize: bool,
 }
 
 /// Reads a network.
@@ -137,11 +139,14 @@ fn input_shape(input: &proto::ValueInfo, options: &Options<'_>) -> Result<Vec<us
     }
     let dims = tensor.shape.as_ref().map(|s| s.dim.as_slice()).unwrap_or_default();
     let spatial = if options.channels_last { 1..3 } else { 2..4 };
-    let extent = |(i, d): (usize, &proto::Dimension)| match d.dim_value.unwrap_or(0) {
-        v if v > 0 => usize::try_from(v).ok(),
-        _ if i == 0 => Some(1),
-        _ if dims.len() == 4 && spatial.contains(&i) => options.input_size.map(|s| s[i - spatial.start]),
+    let asked = |i: usize| match options.input_size {
+        Some(size) if dims.len() == 4 && spatial.contains(&i) => Some(size[i - spatial.start]),
         _ => None,
+    };
+    let extent = |(i, d): (usize, &proto::Dimension)| match d.dim_value.unwrap_or(0) {
+        v if v > 0 => asked(i).filter(|_| options.resize).or_else(|| usize::try_from(v).ok()),
+        _ if i == 0 => Some(1),
+        _ => asked(i),
     };
     let shape: Option<Vec<usize>> = dims.iter().enumerate().map(extent).collect();
     let shape = shape.ok_or_else(|| {

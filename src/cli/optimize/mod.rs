@@ -1,0 +1,495 @@
+//! `endort optimize`: the model that runs best on a box, with proof that it still sees polyps.
+
+mod measure;
+mod report;
+mod trtexec;
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{DEFAULT_MODEL, precision};
+use super::{Context, Outcome};
+use crate::config::Precision;
+use crate::device;
+use crate::error::{Error, Result};
+use crate::graph::passes::int8::Method;
+use crate::model::Package;
+use crate::model::optimization::{
+    Calibration, DeviceEngine, Optimization, OptimizationSettings, SourceModel,
+};
+use crate::optimize::calibrate::{MIN_FRAMES, Request};
+use crate::optimize::{self, ARTIFACT, Job, Made, Observed, TFLITE};
+use measure::Measured;
+use report::Report;
+
+/// Make the model that runs best on a kind of box, and show what that costs
+///
+/// Turns a model package or an .onnx file into a package for one kind of device: simplified, in 32-bit, 16-bit or
+/// 8-bit numbers. Shows size, operators, latency, agreement with the original on real frames and, with ground truth,
+/// Dice before and after. Ends with 3, and writes nothing, if Dice drops by more than --max-dice-drop.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// A package folder, an .onnx file or a built-in name
+    #[arg(value_name = "MODEL", default_value = DEFAULT_MODEL)]
+    pub model: String,
+
+    /// Kind of device; auto takes what this box is
+    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
+    pub target: TargetArg,
+
+    /// Number format [default: fp16 for jetson, apple and intel, int8 for coral and raspberry-pi, else fp32]
+    #[arg(long, value_name = "PRECISION", value_parser = precision())]
+    pub precision: Option<Precision>,
+
+    /// Change the network's input to WxH pixels
+    #[arg(long, value_name = "WxH", value_parser = input_size)]
+    pub input_size: Option<[usize; 2]>,
+
+    /// Folder to write the package to [default: MODEL-TARGET-PRECISION]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+
+    /// Print the report as JSON and nothing else
+    #[arg(long)]
+    pub json: bool,
+
+    /// Pictures or video to calibrate on and to compare with the original; repeat it for several [default: rendered]
+    #[arg(long, value_name = "PATH", help_heading = "Calibration")]
+    pub calibration: Vec<String>,
+
+    /// Frames to calibrate on, spread evenly
+    #[arg(long, value_name = "N", default_value = "300", help_heading = "Calibration")]
+    pub calibration_frames: NonZeroUsize,
+
+    /// How the range of an activation is chosen
+    #[arg(long, value_enum, default_value_t = MethodArg::Mse, help_heading = "Calibration")]
+    pub calibration_method: MethodArg,
+
+    /// Percent of the values that --calibration-method percentile keeps
+    #[arg(long, value_name = "PERCENT", default_value_t = 99.99, value_parser = percentile, help_heading = "Calibration")]
+    pub percentile: f64,
+
+    /// Do not make biases up for the rounding of weights
+    #[arg(long, help_heading = "Calibration")]
+    pub no_bias_correction: bool,
+
+    /// Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several
+    #[arg(long, value_name = "LAYER|auto", help_heading = "Calibration")]
+    pub keep_float: Vec<String>,
+
+    /// Measure Dice before and after on DIR/images and DIR/masks (equal stems)
+    #[arg(long, value_name = "DIR", help_heading = "Accuracy")]
+    pub ground_truth: Option<PathBuf>,
+
+    /// Largest drop in Dice before the package is refused
+    #[arg(long, value_name = "DROP", default_value_t = 0.01, value_parser = drop_limit, help_heading = "Accuracy")]
+    pub max_dice_drop: f64,
+
+    /// List the layers by how much quantizing each alone changes the outputs (int8)
+    #[arg(long, help_heading = "Accuracy")]
+    pub sensitivity: bool,
+
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Kinds of device on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TargetArg {
+    /// What this box is
+    Auto,
+    /// Any processor: the fused network as ONNX
+    Cpu,
+    /// NVIDIA Jetson: ONNX for TensorRT, and its engine where trtexec is there
+    Jetson,
+    /// Google Coral: TensorFlow Lite for the Edge TPU
+    Coral,
+    /// Raspberry Pi: TensorFlow Lite
+    RaspberryPi,
+    /// Apple Silicon: ONNX for CoreML and Metal
+    Apple,
+    /// Intel: ONNX for OpenVINO
+    Intel,
+}
+
+/// Ways to choose ranges on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MethodArg {
+    /// Everything that was seen
+    MinMax,
+    /// All but the outermost values
+    Percentile,
+    /// The range with the least squared error
+    Mse,
+}
+
+fn input_size(text: &str) -> std::result::Result<[usize; 2], String> {
+    let side = |s: &str| s.parse().ok().filter(|n| (1..=4096).contains(n));
+    text.split_once(['x', 'X'])
+        .and_then(|(w, h)| Some([side(w)?, side(h)?]))
+        .ok_or_else(|| "must be WIDTHxHEIGHT with sides of 1 to 4096, such as 320x256".to_owned())
+}
+
+fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> std::result::Result<f64, String> {
+    let value = text.parse().ok().filter(|value| range.contains(value));
+    value.ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
+}
+
+fn percentile(text: &str) -> std::result::Result<f64, String> {
+    number(text, 50.0..=100.0)
+}
+
+fn drop_limit(text: &str) -> std::result::Result<f64, String> {
+    number(text, 0.0..=1.0)
+}
+
+/// Pictures where nobody gives any: rendered, as varied as the renderer can.
+const RENDERED: [&str; 6] = [
+    "synthetic:640x512@30,seed=11,frames=50,view=octagon",
+    "synthetic:640x512@30,seed=12,frames=50,view=circle",
+    "synthetic:640x512@30,seed=13,frames=50,view=full",
+    "synthetic:640x512@30,seed=14,frames=50,view=octagon",
+    "synthetic:640x512@30,seed=15,frames=50,view=circle",
+    "synthetic:640x512@30,seed=16,frames=50,view=full",
+];
+
+/// Inputs that are kept to compare the networks on.
+const COMPARED: usize = 32;
+
+/// The share of layers that `--keep-float auto` keeps.
+const AUTO_SHARE: usize = 20;
+
+/// Makes the package, measures it and writes it.
+///
+/// # Errors
+/// Whatever keeps the model from being read, changed, run or written.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    Optimize::new(args, context)?.run()
+}
+
+struct Optimize<'a> {
+    args: &'a Args,
+    context: &'a Context,
+    target: optimize::Target,
+    precision: Precision,
+    sources: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Optimize<'a> {
+    fn new(args: &'a Args, context: &'a Context) -> Result<Self> {
+        let (target, recommended) = target(args)?;
+        let precision = args.precision.or(recommended).unwrap_or(default_precision(target));
+        if target == optimize::Target::Coral && precision != Precision::Int8 {
+            return Err(setting("--precision", precision.as_str(), "the Edge TPU computes in int8 alone"));
+        }
+        if precision != Precision::Int8 && (!args.keep_float.is_empty() || args.sensitivity) {
+            let flag = if args.sensitivity { "--sensitivity" } else { "--keep-float" };
+            return Err(setting(flag, precision.as_str(), "is for --precision int8"));
+        }
+        let mut warnings = vec![];
+        let mut sources = args.calibration.clone();
+        if sources.is_empty() {
+            sources = RENDERED.map(str::to_owned).to_vec();
+            if precision == Precision::Int8 {
+                warnings.push(
+                    "calibrating on rendered pictures; name real ones with --calibration for a model that is to be used"
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(Self { args, context, target, precision, sources, warnings })
+    }
+
+    fn method(&self) -> Method {
+        match self.args.calibration_method {
+            MethodArg::MinMax => Method::MinMax,
+            MethodArg::Percentile => Method::Percentile((100.0 - self.args.percentile) / 100.0),
+            MethodArg::Mse => Method::Mse,
+        }
+    }
+
+    fn job(&self) -> Job<'_> {
+        Job {
+            target: self.target,
+            precision: self.precision,
+            pictures: Request {
+                sources: &self.sources,
+                frames: self.args.calibration_frames.get(),
+                method: self.method(),
+                keep: COMPARED,
+                threads: self.threads(),
+            },
+            bias_correction: !self.args.no_bias_correction,
+            keep_float: self.args.keep_float.iter().filter(|l| *l != "auto").cloned().collect(),
+        }
+    }
+
+    fn threads(&self) -> usize {
+        self.args.threads.map_or(0, NonZeroUsize::get)
+    }
+
+    fn place(&self, package: &Package) -> PathBuf {
+        self.args.output.clone().unwrap_or_else(|| {
+            PathBuf::from(format!(
+                "{}-{}-{}",
+                package.manifest.name,
+                self.target.as_str(),
+                self.precision.as_str()
+            ))
+        })
+    }
+
+    fn run(mut self) -> Result<Outcome> {
+        let size = self.args.input_size.map(|[width, height]| [height, width]);
+        let package = Package::open_at(&self.args.model, size).map_err(|e| explain_size(e, self.args))?;
+        if package.manifest.optimization.is_some() {
+            return Err(Error::Model {
+                model: self.args.model.clone(),
+                detail: "was made by endort optimize: start from the original".to_owned(),
+            });
+        }
+        let place = self.place(&package);
+        optimize::package::check_place(&place)?;
+        let observed = self.observe(&package)?;
+        let mut job = self.job();
+        let mut layers = None;
+        if self.args.keep_float.iter().any(|l| l == "auto") || self.args.sensitivity {
+            let ranked = self.sensitivity(&package, &observed, &job)?;
+            if self.args.keep_float.iter().any(|l| l == "auto") {
+                let count = ranked.len().div_ceil(AUTO_SHARE);
+                job.keep_float.extend(ranked.iter().take(count).map(|l| l.layer.clone()));
+            }
+            layers = Some(ranked);
+        }
+        let keep_float = job.keep_float.clone();
+        let made = optimize::make(&package, &observed, &job)?;
+        drop(job);
+        if made.half_weights.1 > 0 {
+            let many = made.half_weights.1;
+            self.warnings
+                .push(format!("{many} weight tensor(s) exceed half precision's range and stay 32-bit"));
+        }
+        let measured = Measured::new(&self, &package, &made, &observed)?;
+        let missed = measured.dice_drop().is_some_and(|drop| drop > self.args.max_dice_drop);
+        if missed && self.precision == Precision::Int8 && layers.is_none() {
+            layers = Some(self.sensitivity(&package, &observed, &self.job())?);
+        }
+        let mut report = Report::new(&self, &package, &made, &observed, &measured, layers);
+        if missed {
+            self.publish(&report, None)?;
+            return Ok(Outcome::Missed);
+        }
+        self.write(&place, &package, made, &observed, &keep_float, &mut report)?;
+        self.publish(&report, Some(&place))?;
+        Ok(Outcome::Done)
+    }
+
+    fn observe(&mut self, package: &Package) -> Result<Observed> {
+        let job = self.job();
+        let frames = if self.precision == Precision::Int8 { job.pictures.frames } else { COMPARED };
+        let bar = self.bar(frames as u64, "pictures");
+        let observed = optimize::observe(package, &job, &self.context.cancel, &mut || bar.inc(1));
+        bar.finish_and_clear();
+        let observed = observed?;
+        let seen = observed.calibrated.frames;
+        if self.precision == Precision::Int8 && seen < MIN_FRAMES {
+            self.warnings.push(format!(
+                "calibrated on {seen} frames; at least {MIN_FRAMES} show what the network will meet"
+            ));
+        }
+        Ok(observed)
+    }
+
+    fn sensitivity(
+        &self,
+        package: &Package,
+        observed: &Observed,
+        job: &Job<'_>,
+    ) -> Result<Vec<optimize::sensitivity::LayerError>> {
+        let bar = self.bar(0, "layers");
+        let ranked = optimize::sensitivity::sensitivity(
+            &observed.graph,
+            &package.manifest,
+            &observed.calibrated,
+            &job.int8(),
+            self.threads(),
+            &self.context.cancel,
+            &mut |at, of| {
+                bar.set_length(of as u64);
+                bar.set_position(at as u64);
+            },
+        );
+        bar.finish_and_clear();
+        ranked
+    }
+
+    /// Fills in what the manifest records, builds the device's engine where that is possible, and writes all.
+    fn write(
+        &mut self,
+        place: &Path,
+        package: &Package,
+        made: Made,
+        observed: &Observed,
+        keep_float: &HashSet<String>,
+        report: &mut Report,
+    ) -> Result<()> {
+        let mut files = vec![(ARTIFACT.to_owned(), made.package.artifact.bytes)];
+        let tflite = made.tflite.map(|bytes| {
+            files.push((TFLITE.to_owned(), bytes));
+            TFLITE.to_owned()
+        });
+        let mut engine = None;
+        if self.target == optimize::Target::Jetson {
+            match trtexec::find() {
+                Some(builder) => {
+                    let built = self.engine(&builder, &files[0].1, &made.package.sha256)?;
+                    report.engine(&builder, &built);
+                    files.push((trtexec::ENGINE.to_owned(), built.bytes));
+                    engine = Some(DeviceEngine {
+                        file: trtexec::ENGINE.to_owned(),
+                        device: builder.device,
+                        driver: builder.driver,
+                    });
+                }
+                None => self.warn(
+                    report,
+                    "trtexec is not on the PATH: the engine is built when the model is first loaded on the Jetson",
+                ),
+            }
+        }
+        let int8 = self.precision == Precision::Int8;
+        let mut kept: Vec<String> = keep_float.iter().cloned().collect();
+        kept.sort();
+        let mut manifest = made.package.manifest;
+        manifest.optimization = Some(Optimization {
+            endort: env!("CARGO_PKG_VERSION").to_owned(),
+            target: self.target.as_str().to_owned(),
+            precision: self.precision.as_str().to_owned(),
+            source: SourceModel { model: self.args.model.clone(), sha256: package.sha256.clone() },
+            settings: OptimizationSettings {
+                input_size: [manifest.input.width, manifest.input.height],
+                scheme: int8.then(|| format!("{:?}", self.target.scheme()).to_lowercase()),
+                method: int8.then(|| optimize::method_name(self.method()).to_owned()),
+                bias_correction: int8 && !self.args.no_bias_correction,
+                keep_float: kept,
+            },
+            calibration: int8.then(|| Calibration {
+                sources: self.sources.clone(),
+                frames: observed.calibrated.frames,
+                sha256: observed.calibrated.sha256.clone(),
+            }),
+            tflite,
+            engine,
+            results: serde_json::to_value(&*report).unwrap_or_default(),
+        });
+        optimize::package::write(place, &mut manifest, &files)
+    }
+
+    fn engine(
+        &self,
+        builder: &optimize::engine::Builder,
+        artifact: &[u8],
+        sha256: &str,
+    ) -> Result<optimize::engine::Built> {
+        let bar = self.bar(0, "trtexec");
+        bar.enable_steady_tick(std::time::Duration::from_millis(200));
+        let built = builder.build(artifact, sha256, self.precision, &self.context.cancel, &mut |line| {
+            bar.set_message(format!("trtexec: {}", line.trim()));
+            self.context.console.detail(&format!("trtexec: {line}"));
+        });
+        bar.finish_and_clear();
+        built
+    }
+
+    fn warn(&mut self, report: &mut Report, text: &str) {
+        report.warnings.push(text.to_owned());
+    }
+
+    fn publish(&self, report: &Report, place: Option<&Path>) -> Result<()> {
+        let console = &self.context.console;
+        for warning in &report.warnings {
+            console.note(&format!("warning: {warning}"));
+        }
+        if self.args.json {
+            let mut json = serde_json::to_value(report)
+                .map_err(|e| Error::Output { path: "report".into(), detail: e.to_string() })?;
+            json["package"] = place.map(|p| p.display().to_string()).into();
+            return console.print(&format!("{json:#}"));
+        }
+        console.print(&report.table(console.color()))?;
+        match place {
+            Some(place) => console.print(&format!("\nwritten to {}", place.display())),
+            None => console.print(
+                "\nnothing written: keep the layers that hurt most with --keep-float, or allow more with --max-dice-drop",
+            ),
+        }
+    }
+
+    fn bar(&self, length: u64, what: &'static str) -> ProgressBar {
+        let style = ProgressStyle::with_template("{msg}  {wide_bar} {pos}/{len}  {eta}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.context.console.progress().add(ProgressBar::new(length).with_style(style).with_message(what))
+    }
+}
+
+fn setting(key: &str, value: &str, allowed: &str) -> Error {
+    Error::Setting {
+        origin: "command line".to_owned(),
+        key: key.to_owned(),
+        value: value.to_owned(),
+        allowed: allowed.to_owned(),
+    }
+}
+
+/// What a model says that does not fit another input size, with the way out.
+fn explain_size(error: Error, args: &Args) -> Error {
+    match (error, args.input_size) {
+        (Error::Model { model, detail }, Some([w, h])) => {
+            let detail =
+                format!("cannot take {w}x{h}: {detail} (try multiples of 32, or export it at that size)");
+            Error::Model { model, detail }
+        }
+        (error, _) => error,
+    }
+}
+
+fn default_precision(target: optimize::Target) -> Precision {
+    match target {
+        optimize::Target::Cpu => Precision::Fp32,
+        optimize::Target::Jetson | optimize::Target::Apple | optimize::Target::Intel => Precision::Fp16,
+        optimize::Target::Coral | optimize::Target::RaspberryPi => Precision::Int8,
+    }
+}
+
+/// The device, and for `auto` the number format that goes with it.
+fn target(args: &Args) -> Result<(optimize::Target, Option<Precision>)> {
+    Ok((
+        match args.target {
+            TargetArg::Auto => return recommended(),
+            TargetArg::Cpu => optimize::Target::Cpu,
+            TargetArg::Jetson => optimize::Target::Jetson,
+            TargetArg::Coral => optimize::Target::Coral,
+            TargetArg::RaspberryPi => optimize::Target::RaspberryPi,
+            TargetArg::Apple => optimize::Target::Apple,
+            TargetArg::Intel => optimize::Target::Intel,
+        },
+        None,
+    ))
+}
+
+/// What this box is.
+fn recommended() -> Result<(optimize::Target, Option<Precision>)> {
+    let variables = std::env::vars_os();
+    let words = variables.map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()));
+    let info = device::detect(&device::Options::live(words))?;
+    let recommended = info.recommendation;
+    let name = recommended.target.as_str();
+    let target = optimize::Target::ALL.into_iter().find(|t| t.as_str() == name);
+    Ok((target.unwrap_or(optimize::Target::Cpu), Some(recommended.precision)))
+}

@@ -1,0 +1,41 @@
+//! Whether an optimized package still belongs to the model that it was made from.
+
+use std::path::Path;
+
+use super::package::{MANIFEST_FILE, hex_digest};
+use super::{Package, builtin};
+use crate::format::onnx::MAX_FILE_BYTES;
+
+impl Package {
+    /// What is stale about an optimized package, with the remedy; `None` if it is not, or is the original.
+    ///
+    /// A source that is no longer there cannot be compared and is no complaint.
+    pub fn staleness(&self) -> Option<String> {
+        let made = self.manifest.optimization.as_ref()?;
+        let now = source_digest(&made.source.model)?;
+        (now != made.source.sha256).then(|| {
+            format!(
+                "{} was made from a {} that has changed since; make it again with endort optimize {} --target {} --precision {}",
+                self.manifest.name, made.source.model, made.source.model, made.target, made.precision
+            )
+        })
+    }
+}
+
+/// Digest of the artifact that a model's name stands for now.
+fn source_digest(model: &str) -> Option<String> {
+    if let Some(builtin) = builtin::find(model) {
+        return builtin.files.first().map(|(_, bytes)| hex_digest(bytes));
+    }
+    let path = Path::new(model);
+    let file = match path.is_dir() {
+        true => {
+            let manifest = std::fs::read(path.join(MANIFEST_FILE)).ok()?;
+            let manifest: super::Manifest = serde_json::from_slice(&manifest).ok()?;
+            path.join(manifest.artifact)
+        }
+        false => path.to_owned(),
+    };
+    let length = std::fs::metadata(&file).ok()?.len();
+    (length <= MAX_FILE_BYTES).then(|| std::fs::read(&file).ok()).flatten().map(|bytes| hex_digest(&bytes))
+}

@@ -1,0 +1,149 @@
+//! TensorRT's engine, built by `trtexec` on the box that will run it, and kept for the next time.
+//!
+//! An engine fits one device and one driver. It is cached under a digest of both and of the model.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::cancel::Cancel;
+use crate::config::Precision;
+use crate::error::{Error, Result};
+
+/// Lines of `trtexec` that an error message shows.
+const LAST_LINES: usize = 3;
+/// How often a cancelled build is looked for.
+const POLL: Duration = Duration::from_millis(100);
+
+/// The program and the device that it builds for.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    /// The program.
+    pub program: PathBuf,
+    /// Where engines are kept; `None` to keep none.
+    pub cache: Option<PathBuf>,
+    /// The device's name.
+    pub device: String,
+    /// The driver's version.
+    pub driver: String,
+}
+
+/// An engine that was built or found.
+#[derive(Debug)]
+pub struct Built {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Whether it was there from an earlier time.
+    pub cached: bool,
+}
+
+impl Builder {
+    /// Builds an engine for the ONNX file `artifact` with the given digest. `progress` hears what the program
+    /// says, line by line.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] with the program's last words if it fails, [`Error::Cancelled`].
+    pub fn build(
+        &self,
+        artifact: &[u8],
+        sha256: &str,
+        precision: Precision,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Built> {
+        let key = format!("{}\n{}\n{sha256}\n{}", self.device, self.driver, precision.as_str());
+        let key: String = Sha256::digest(key.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+        let kept = self.cache.as_ref().map(|folder| folder.join(format!("{key}.engine")));
+        if let Some(bytes) = kept.as_ref().and_then(|path| fs::read(path).ok()).filter(|b| !b.is_empty()) {
+            return Ok(Built { bytes, cached: true });
+        }
+        let folder = tempfile::tempdir().map_err(Error::write("a temporary folder"))?;
+        let (model, engine) = (folder.path().join("model.onnx"), folder.path().join("model.engine"));
+        fs::write(&model, artifact).map_err(Error::write(&model))?;
+        self.run(&model, &engine, precision, cancel, progress)?;
+        let bytes = fs::read(&engine).map_err(|_| self.failed("ended without writing an engine".into()))?;
+        if let Some(path) = kept {
+            keep(&path, &bytes)?;
+        }
+        Ok(Built { bytes, cached: false })
+    }
+
+    fn failed(&self, detail: String) -> Error {
+        Error::Runtime { runtime: self.program.display().to_string(), detail }
+    }
+
+    fn run(
+        &self,
+        model: &Path,
+        engine: &Path,
+        precision: Precision,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.arg(format!("--onnx={}", model.display())).arg(format!("--saveEngine={}", engine.display()));
+        match precision {
+            Precision::Fp32 => {}
+            Precision::Fp16 => drop(command.arg("--fp16")),
+            // Layers that have no grid may be 16-bit.
+            Precision::Int8 => drop(command.args(["--int8", "--fp16"])),
+        }
+        command.arg("--skipInference").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| self.failed(format!("cannot be started: {e}")))?;
+        let (send, receive) = crossbeam_channel::unbounded::<String>();
+        let pipes: [Option<Box<dyn std::io::Read + Send>>; 2] = [
+            child.stdout.take().map(|p| Box::new(p) as Box<dyn std::io::Read + Send>),
+            child.stderr.take().map(|p| Box::new(p) as Box<dyn std::io::Read + Send>),
+        ];
+        for pipe in pipes.into_iter().flatten() {
+            let send = send.clone();
+            std::thread::spawn(move || {
+                BufReader::new(pipe).lines().map_while(std::result::Result::ok).for_each(|line| {
+                    send.send(line).ok();
+                });
+            });
+        }
+        drop(send);
+        let mut last = std::collections::VecDeque::new();
+        loop {
+            match receive.recv_timeout(POLL) {
+                Ok(line) => {
+                    progress(&line);
+                    last.push_back(line);
+                    if last.len() > LAST_LINES {
+                        last.pop_front();
+                    }
+                }
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break,
+            }
+            if cancel.is_cancelled() {
+                child.kill().ok();
+                child.wait().ok();
+                return Err(Error::Cancelled);
+            }
+        }
+        let status = child.wait().map_err(|e| self.failed(e.to_string()))?;
+        match status.success() {
+            true => Ok(()),
+            false => {
+                let words = last.make_contiguous().join(" | ");
+                Err(self.failed(format!("failed ({status}): {words}")))
+            }
+        }
+    }
+}
+
+/// Puts an engine into the cache, whole or not at all.
+fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    let mut draft = tempfile::NamedTempFile::new_in(folder).map_err(Error::write(path))?;
+    std::io::Write::write_all(&mut draft, bytes).map_err(Error::write(path))?;
+    draft.persist(path).map_err(|e| Error::Write { path: path.to_owned(), source: e.error })?;
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Real pictures as the network sees them: decoded, cropped to the field of view, fitted and normalised.
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::model::Manifest;
+use crate::source::{self, Input, Location, OpenOptions};
+use crate::vision::fov::FieldOfView;
+use crate::vision::preprocess::Preprocessor;
+
+/// Calls `take` with the network's input for up to `count` frames, spread evenly over the sources.
+///
+/// Pictures count as one frame each; of a recording every n-th frame is taken. `take` gets the input,
+/// `[3, height, width]`.
+///
+/// # Errors
+/// Whatever keeps a source from being read, [`Error::NoInput`] if they hold no frame, and what `take` says.
+pub fn inputs(
+    manifest: &Manifest,
+    sources: &[String],
+    count: usize,
+    cancel: &Cancel,
+    take: &mut dyn FnMut(&[f32]) -> Result<()>,
+) -> Result<usize> {
+    let mut preprocessor = Preprocessor::new(&manifest.input)?;
+    let mut input = vec![0.0; 3 * manifest.input.height * manifest.input.width];
+    let found = sources.iter().map(|s| source::expand(s)).collect::<Result<Vec<_>>>()?.concat();
+    let chosen = spread(&found, count);
+    let mut taken = 0;
+    for (i, place) in chosen.iter().enumerate() {
+        // What is left, shared by the sources that are left.
+        let share = (count - taken).div_ceil(chosen.len() - i);
+        let mut frame = |frame: &Frame| {
+            let crop = FieldOfView::still(&frame.picture);
+            preprocessor.run(&frame.picture, crop, &mut input)?;
+            taken += 1;
+            take(&input)
+        };
+        frames_of(place, share, cancel, &mut frame)?;
+    }
+    if taken == 0 {
+        return Err(Error::NoInput { source_name: sources.join(", "), detail: "gave no frame".to_owned() });
+    }
+    Ok(taken)
+}
+
+/// At most `count` of the inputs, evenly spread.
+fn spread(inputs: &[Input], count: usize) -> Vec<&Input> {
+    let step = inputs.len() as f64 / count.max(1) as f64;
+    if step <= 1.0 {
+        return inputs.iter().collect();
+    }
+    (0..count).filter_map(|i| inputs.get((i as f64 * step) as usize)).collect()
+}
+
+fn frames_of(
+    place: &Input,
+    count: usize,
+    cancel: &Cancel,
+    take: &mut dyn FnMut(&Frame) -> Result<()>,
+) -> Result<()> {
+    let mut source = source::open_input(place, &OpenOptions::default(), cancel)?;
+    let endless = source.info().live || matches!(place.location, Location::Synthetic(_));
+    let stride = match source.info().frames {
+        Some(frames) if !endless => (frames as usize / count.max(1)).max(1),
+        _ => 1,
+    };
+    let mut taken = 0;
+    let mut index = 0;
+    while taken < count
+        && let Some(frame) = source.next()?
+    {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if index % stride == 0 {
+            take(&frame)?;
+            taken += 1;
+        }
+        index += 1;
+    }
+    Ok(())
+}

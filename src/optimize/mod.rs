@@ -1,0 +1,201 @@
+//! From one model package to another that fits a device, with proof that it still sees what it saw.
+//!
+//! [`make`] turns a [`Package`] into an artifact: it simplifies the network, brings its weights or all of it
+//! into the wanted number format, writes the file and reads it back, so that what is measured afterwards is
+//! what was written. [`compare`] and [`sensitivity`](fn@sensitivity::sensitivity) say what that did to the
+//! results, [`package`] writes the folder.
+
+pub mod calibrate;
+pub mod compare;
+pub mod engine;
+mod frames;
+pub mod package;
+pub mod sensitivity;
+
+use std::collections::HashSet;
+
+use sha2::{Digest, Sha256};
+
+use crate::cancel::Cancel;
+use crate::config::Precision;
+use crate::error::Result;
+use crate::format::onnx::{self, WriteOptions};
+use crate::format::tflite::{self, Weights};
+use crate::graph::passes::int8::{self, Method, Scheme, Share};
+use crate::graph::{Graph, passes};
+use crate::model::manifest::Layout;
+use crate::model::{Artifact, Format, Package};
+use calibrate::{Calibrated, Request};
+
+/// The artifact's name in a package that endort writes.
+pub const ARTIFACT: &str = "model.onnx";
+/// The name of its twin for TFLite.
+pub const TFLITE: &str = "model.tflite";
+
+/// The kind of device that a package is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Any processor.
+    Cpu,
+    /// NVIDIA's TensorRT.
+    Jetson,
+    /// Google's Edge TPU.
+    Coral,
+    /// TensorFlow Lite on ARM.
+    RaspberryPi,
+    /// Metal and CoreML.
+    Apple,
+    /// OpenVINO.
+    Intel,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Cpu, Self::Jetson, Self::Coral, Self::RaspberryPi, Self::Apple, Self::Intel];
+
+    /// The word for it, as `--target` takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Jetson => "jetson",
+            Self::Coral => "coral",
+            Self::RaspberryPi => "raspberry-pi",
+            Self::Apple => "apple",
+            Self::Intel => "intel",
+        }
+    }
+
+    /// Rules that an 8-bit network must keep there.
+    pub fn scheme(self) -> Scheme {
+        match self {
+            Self::Jetson => Scheme::Symmetric,
+            Self::Coral | Self::RaspberryPi => Scheme::TfLite,
+            Self::Cpu | Self::Apple | Self::Intel => Scheme::Asymmetric,
+        }
+    }
+}
+
+/// What is to be made.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// The device.
+    pub target: Target,
+    /// The number format.
+    pub precision: Precision,
+    /// Pictures for calibration and comparison.
+    pub pictures: Request<'a>,
+    /// Make biases up for the rounding of weights.
+    pub bias_correction: bool,
+    /// Layers that stay floats.
+    pub keep_float: HashSet<String>,
+}
+
+impl Job<'_> {
+    /// How this job quantizes.
+    pub fn int8(&self) -> int8::Options {
+        int8::Options {
+            scheme: self.target.scheme(),
+            bias_correction: self.bias_correction,
+            keep_float: self.keep_float.clone(),
+        }
+    }
+}
+
+/// An observed network: what a job works on, whatever its settings.
+#[derive(Debug)]
+pub struct Observed {
+    /// The simplified network; for 8 bits, in the [form](int8::prepare) that is quantized.
+    pub graph: Graph,
+    /// Ranges (for 8 bits alone) and some inputs.
+    pub calibrated: Calibrated,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The artifact as it reads back, under the original's manifest.
+    pub package: Package,
+    /// The same network as TFLite, for targets that take that.
+    pub tflite: Option<Vec<u8>>,
+    /// How much of it computes on an integer grid.
+    pub share: Share,
+    /// Weights that became half-precision numbers, and those too large for it (tensors).
+    pub half_weights: (usize, usize),
+}
+
+/// Simplifies the network and looks at the pictures. `progress` hears of each frame.
+///
+/// # Errors
+/// Whatever keeps the pictures from being read or the network from running.
+pub fn observe(
+    package: &Package,
+    job: &Job<'_>,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(),
+) -> Result<Observed> {
+    if job.precision == Precision::Int8 {
+        let graph = int8::prepare(&package.graph).map_err(|e| package.graph.error(e))?;
+        let unknown = job.keep_float.iter().find(|name| graph.nodes.iter().all(|n| n.name != **name));
+        if let Some(name) = unknown {
+            return Err(package.graph.error(format!("has no layer {name:?} to keep in floats")));
+        }
+        let calibrated = calibrate::calibrate(&graph, &package.manifest, &job.pictures, cancel, progress)?;
+        return Ok(Observed { graph, calibrated });
+    }
+    let mut graph = package.graph.clone();
+    passes::simplify(&mut graph);
+    let request = &job.pictures;
+    let mut calibrated = Calibrated::default();
+    frames::inputs(&package.manifest, request.sources, request.keep, cancel, &mut |input| {
+        calibrated.kept.push(input.to_vec());
+        progress();
+        Ok(())
+    })?;
+    Ok(Observed { graph, calibrated })
+}
+
+/// Makes the artifact.
+///
+/// # Errors
+/// [`Error::Model`] for a network that the target's format cannot express.
+pub fn make(package: &Package, observed: &Observed, job: &Job<'_>) -> Result<Made> {
+    let mut half_weights = (0, 0);
+    let graph = match job.precision {
+        Precision::Fp32 => observed.graph.clone(),
+        Precision::Fp16 => {
+            let mut graph = observed.graph.clone();
+            half_weights = passes::half_weights::run(&mut graph);
+            graph
+        }
+        Precision::Int8 => int8::quantize(&observed.graph, &observed.calibrated.observations, &job.int8())
+            .map_err(|e| package.graph.error(e))?,
+    };
+    let share = int8::share(&graph);
+    let tflite = match job.target {
+        Target::Coral | Target::RaspberryPi => {
+            let half = job.precision == Precision::Fp16;
+            Some(tflite::write(&graph, if half { Weights::F16 } else { Weights::F32 })?)
+        }
+        Target::Cpu | Target::Jetson | Target::Apple | Target::Intel => None,
+    };
+    let artifact = onnx::write(&graph, &WriteOptions { half_weights: job.precision == Precision::Fp16 })?;
+    let mut manifest = package.manifest.clone();
+    manifest.artifact = ARTIFACT.to_owned();
+    manifest.input.layout = Layout::Nchw;
+    let options = onnx::Options { name: &package.manifest.name, ..Default::default() };
+    let graph = onnx::read(&artifact, &options)?;
+    let sha256 = Sha256::digest(&artifact).iter().map(|b| format!("{b:02x}")).collect();
+    let artifact = Artifact { format: Format::Onnx, bytes: artifact, path: None };
+    let package = Package { manifest, graph, sha256, artifact, folder: None };
+    Ok(Made { package, tflite, share, half_weights })
+}
+
+/// The word for a way to choose ranges, as the command line takes it.
+pub fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::MinMax => "min-max",
+        Method::Percentile(_) => "percentile",
+        Method::Mse => "mse",
+    }
+}
