@@ -8,6 +8,7 @@ pub mod args;
 pub mod bench;
 pub mod console;
 pub mod context;
+pub mod detect_device;
 pub mod exit;
 pub mod model;
 pub mod optimize;
@@ -68,6 +69,7 @@ Exit codes:
 #[derive(Debug, clap::Subcommand)]
 #[allow(missing_docs, reason = "a comment on a variant would replace the command's own help text")]
 pub enum Command {
+    DetectDevice(detect_device::Args),
     ProcessFrame(process_frame::Args),
     Stream(stream::Args),
     Bench(bench::Args),
@@ -94,6 +96,7 @@ impl Cli {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         context.catch_interrupts()?;
         match &self.command {
+            Command::DetectDevice(args) => detect_device::run(args, context),
             Command::ProcessFrame(args) => process_frame::run(args, context),
             Command::Bench(args) => bench::run(args, context),
             Command::Optimize(args) => optimize::run(args, context),

@@ -100,7 +100,8 @@ pub(super) fn join_group(group: &str) -> String {
     format!("sudo usermod -aG {group} $USER, then log in again")
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;

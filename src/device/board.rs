@@ -47,6 +47,9 @@ impl Os {
     }
 }
 
+/// Instruction set of a machine that does not tell.
+pub(super) const UNKNOWN_ARCH: &str = "unknown";
+
 impl Board {
     pub fn read(root: &Root, cpu: &CpuInfo) -> Self {
         let arch = arch(root, cpu);
@@ -131,7 +134,7 @@ fn arch(root: &Root, cpu: &CpuInfo) -> String {
         () if cpu.is_arm() => "arm",
         () if cpu.long_mode => "x86_64",
         () if !cpu.vendor.is_empty() => "x86",
-        () => "unknown",
+        () => UNKNOWN_ARCH,
     };
     by_shell.or(by_kernel).unwrap_or_else(|| by_processor().to_owned())
 }

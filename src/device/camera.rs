@@ -5,17 +5,8 @@ use super::info::{Camera, Problem};
 use super::probe::Probe;
 
 /// Beginnings of names that are parts of the chip (codecs, image processors), not cameras.
-const NOT_CAMERAS: [&str; 9] = [
-    "bcm2835-codec",
-    "bcm2835-isp",
-    "pispbe",
-    "rpi-hevc-dec",
-    "rpivid",
-    "rp1-cfe",
-    "unicam",
-    "tegra-video-decoder",
-    "hantro-vpu",
-];
+const NOT_CAMERAS: [&str; 7] =
+    ["bcm2835-codec", "bcm2835-isp", "pispbe", "rpi-hevc-dec", "rpivid", "tegra-video-decoder", "hantro-vpu"];
 /// Devices that are listed.
 const MAX_CAMERAS: usize = 64;
 

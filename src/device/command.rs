@@ -46,7 +46,8 @@ pub(super) fn ask(program: &str, args: &[&str]) -> Option<String> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
 

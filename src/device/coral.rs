@@ -12,14 +12,16 @@ const PCI_ID: (u32, u32) = (0x1ac1, 0x089a);
 const USB3_MBIT: u64 = 5000;
 
 const LIBRARY: &str = "libedgetpu.so";
-const INSTALL_LIBRARY: &str = "sudo apt install libedgetpu1-std from Coral's repository (coral.ai/docs/accelerator/get-started), then plug it in again";
+const INSTALL_LIBRARY: &str =
+    "sudo apt install libedgetpu1-std from Coral's repository (coral.ai/docs/accelerator/get-started)";
 const INSTALL_DRIVER: &str =
     "sudo apt install gasket-dkms from Coral's repository (coral.ai/docs/m2/get-started), then restart";
-const USB_RULE: &str = "sudo sh -c 'echo \"SUBSYSTEM==\\\"usb\\\", ATTRS{idVendor}==\\\"1a6e\\\", GROUP=\\\"plugdev\\\"\" \
-    > /etc/udev/rules.d/99-edgetpu-accelerator.rules', the same for 18d1, sudo udevadm control --reload-rules, \
-    then plug it in again";
-const PCI_RULE: &str = "sudo sh -c 'echo \"SUBSYSTEM==\\\"apex\\\", MODE=\\\"0660\\\", GROUP=\\\"apex\\\"\" \
-    > /etc/udev/rules.d/65-apex.rules', sudo groupadd -f apex, sudo usermod -aG apex $USER, then restart";
+const USB_RULE: &str = "printf '%s\\n' 'SUBSYSTEM==\"usb\", ATTRS{idVendor}==\"1a6e\", GROUP=\"plugdev\"' \
+    'SUBSYSTEM==\"usb\", ATTRS{idVendor}==\"18d1\", GROUP=\"plugdev\"' | \
+    sudo tee /etc/udev/rules.d/99-edgetpu-accelerator.rules; sudo usermod -aG plugdev $USER; \
+    sudo udevadm control --reload-rules; then plug it in again and log in again";
+const PCI_RULE: &str = "echo 'SUBSYSTEM==\"apex\", MODE=\"0660\", GROUP=\"apex\"' | \
+    sudo tee /etc/udev/rules.d/65-apex.rules; sudo groupadd -f apex; sudo usermod -aG apex $USER; then restart";
 
 /// Every Edge TPU.
 pub(super) fn find(

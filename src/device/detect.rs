@@ -9,13 +9,13 @@ use super::apple::{self, Mac};
 use super::board::Board;
 use super::cpu::{self, CpuInfo};
 use super::info::{
-    Accelerator, AcceleratorKind, DeviceInfo, HardwareDecode, Kind, Machine, Problem, VideoDecode,
+    Accelerator, DeviceInfo, HardwareDecode, Kind, Machine, Problem, RuntimeFound, VideoDecode,
 };
 use super::library::{self, Libraries};
-use super::probe::{PACKAGES, Probe};
-use super::recommend::{Build, Workload, recommend, route};
+use super::probe::{Hurdle, PACKAGES, Probe};
+use super::recommend::{Build, Workload, recommend};
 use super::root::Root;
-use super::{bus, camera, coral, graphics, jetson, limits, nvidia, raspberry_pi, runtimes};
+use super::{bus, camera, coral, graphics, jetson, limits, nvidia, raspberry_pi, route, runtimes};
 use crate::av;
 use crate::error::{Error, Result};
 
@@ -41,6 +41,8 @@ pub struct Options {
     pub access: Access,
     /// Values of [`VARIABLES`]; others are ignored.
     pub environment: BTreeMap<String, String>,
+    /// Folders, or files, in which libraries are looked for before all others (`runtime_path` of the settings).
+    pub libraries: Vec<PathBuf>,
     /// GPU code of the program that is to run there.
     pub build: Build,
     /// The network that is to run there.
@@ -66,6 +68,7 @@ impl Options {
             live: false,
             access: Access::Unknown,
             environment: BTreeMap::new(),
+            libraries: Vec::new(),
             build: Build::current(),
             workload: Workload::default(),
         }
@@ -83,7 +86,7 @@ pub fn detect(options: &Options) -> Result<DeviceInfo> {
         return Err(Error::Read { path, source: io::ErrorKind::NotADirectory.into() });
     }
     let machine = look(options, &Root::new(&path));
-    let recommendation = recommend(&machine, &options.workload, options.build);
+    let recommendation = recommend(&machine, &options.workload);
     Ok(DeviceInfo { endort: env!("CARGO_PKG_VERSION").to_owned(), machine, recommendation })
 }
 
@@ -91,7 +94,7 @@ fn look(options: &Options, root: &Root) -> Machine {
     let info = CpuInfo::parse(&root.text("proc/cpuinfo"));
     let mac = if options.live { apple::live() } else { None };
     let board = board(root, &info, mac.as_ref(), options.live);
-    let libraries = Libraries::new(root, &board.arch, &options.environment);
+    let libraries = Libraries::new(root, &board.arch, &options.environment, &options.libraries);
     let packages = library::installed_packages(root, &PACKAGES);
     let (access, live) = (&options.access, options.live);
     let probe = Probe { root, board: &board, access, libraries: &libraries, packages: &packages, live };
@@ -99,13 +102,17 @@ fn look(options: &Options, root: &Root) -> Machine {
     let mut problems = Vec::new();
     let jetson = (board.kind == Kind::Jetson).then(|| jetson::read(&probe, &mut problems));
     let raspberry_pi = (board.kind == Kind::RaspberryPi).then(|| raspberry_pi::read(&probe, &mut problems));
-    let mut accelerators = accelerators(&probe, &mut problems);
-    accelerators.extend(mac.as_ref().and_then(|mac| mac.gpu.clone()));
-    for accelerator in &mut accelerators {
-        use_in_build(accelerator, options.build, &mut problems);
+    let runtimes = runtimes::find(&probe, options.build);
+    let mut accelerators = accelerators(&probe, &runtimes, options.build, &mut problems);
+    if let Some(mut gpu) = mac.as_ref().and_then(|mac| mac.gpu.clone()) {
+        find_runtime(&mut gpu, None, &runtimes, options.build, &mut problems);
+        accelerators.push(gpu);
+    }
+    if board.arch == "arm" && info.arm_version.is_some_and(|version| version >= 8) {
+        let why = "its processor has 64 bits and its system 32, in which endort's fast arithmetic is missing";
+        problems.push(Problem::new(&board.os.name, why, "install the 64-bit edition of the system"));
     }
     let cameras = camera::find(&probe, &mut problems);
-    let runtimes = runtimes::find(&probe, options.build);
     for runtime in &runtimes {
         if let Some(why) = &runtime.unusable {
             let path = runtime.path.as_deref().unwrap_or_default();
@@ -143,32 +150,41 @@ fn board(root: &Root, info: &CpuInfo, mac: Option<&Mac>, live: bool) -> Board {
     board
 }
 
-fn accelerators(probe: &Probe, problems: &mut Vec<Problem>) -> Vec<Accelerator> {
+fn accelerators(
+    probe: &Probe,
+    runtimes: &[RuntimeFound],
+    build: Build,
+    problems: &mut Vec<Problem>,
+) -> Vec<Accelerator> {
     let (pci, usb) = (bus::pci(probe.root), bus::usb(probe.root));
     let mut found = Vec::new();
     if probe.board.kind == Kind::Jetson {
-        let (mut gpu, supported) = jetson::gpu(probe, problems);
-        gpu.runtime = route(gpu.kind).filter(|_| supported).map(|route| route.runtime.to_owned());
+        let (mut gpu, obstacle) = jetson::gpu(probe, problems);
+        find_runtime(&mut gpu, obstacle, runtimes, build, problems);
         found.push(gpu);
     }
-    found.extend(nvidia::find(probe, &pci, problems));
-    found.extend(coral::find(probe, &pci, &usb, problems));
-    found.extend(graphics::find(probe, &pci, problems));
+    let mut others = nvidia::find(probe, &pci, problems);
+    others.extend(coral::find(probe, &pci, &usb, problems));
+    others.extend(graphics::find(probe, &pci, problems));
+    for mut accelerator in others {
+        find_runtime(&mut accelerator, None, runtimes, build, problems);
+        found.push(accelerator);
+    }
     found
 }
 
-/// Names endort's runtime for an accelerator, and says so where this build lacks it.
-fn use_in_build(accelerator: &mut Accelerator, build: Build, problems: &mut Vec<Problem>) {
-    let Some(route) = route(accelerator.kind) else { return };
-    if accelerator.kind != AcceleratorKind::JetsonGpu {
-        accelerator.runtime = Some(route.runtime.to_owned());
-    }
-    if let (true, true, Some(feature), false) =
-        (accelerator.ready, accelerator.runtime.is_some(), route.feature, route.is_built(build))
-    {
-        let why = format!("it is ready, but this build of endort has no {}", route.runtime);
-        let remedy = format!("cargo build --release --features {feature}");
-        problems.push(Problem::new(&accelerator.name, why, remedy));
+/// Names endort's runtime for an accelerator that is ready, and says what is missing for one.
+fn find_runtime(
+    accelerator: &mut Accelerator,
+    obstacle: Option<Hurdle>,
+    runtimes: &[RuntimeFound],
+    build: Build,
+    problems: &mut Vec<Problem>,
+) {
+    // What is missing is said at once, not one step after the other.
+    match route::choose(accelerator.kind, runtimes, build, obstacle) {
+        Ok(runtime) => accelerator.runtime = runtime.filter(|_| accelerator.ready).map(str::to_owned),
+        Err(hurdle) => problems.push(Problem::new(&accelerator.name, hurdle.why, hurdle.remedy)),
     }
 }
 

@@ -84,19 +84,27 @@ fn render_hurdle(probe: &Probe, device: &PciDevice, node: Option<&str>, driver: 
             "remove nomodeset from the kernel's command line, then restart",
         ));
     };
-    probe.node_hurdle(node, "restart", "sudo chgrp render and chmod 660 on it, or restart udev")
+    probe.node_hurdle(node, "restart", &to_render(node))
+}
+
+/// How to give a node to the group that graphics and neural processors belong to.
+fn to_render(node: &str) -> String {
+    format!(
+        "sudo chgrp render {node}; sudo chmod 660 {node}; sudo usermod -aG render $USER; then log in again"
+    )
 }
 
 fn intel_gpu(probe: &Probe, device: &PciDevice) -> (Accelerator, Option<Hurdle>) {
     let node = node_of(probe, device, "drm", "renderD", "/dev/dri");
     let mut hurdle = render_hurdle(probe, device, node.as_deref(), "i915 or xe");
+    // OpenVINO reaches the GPU through OpenCL alone.
     if hurdle.is_none() && !probe.root.names("etc/OpenCL/vendors").iter().any(|name| name.contains("intel")) {
         let remedy = if probe.board.os.is_like("debian") {
             "sudo apt install intel-opencl-icd"
         } else {
             "install Intel's compute runtime (github.com/intel/compute-runtime)"
         };
-        let why = "it decodes video, but Intel's compute runtime for it is not installed (no OpenCL driver)";
+        let why = "OpenVINO cannot compute on it: Intel's OpenCL driver is not installed";
         hurdle = Some(Hurdle::new(why, remedy));
     }
     let name = named(probe, device, "Intel", "graphics");
@@ -112,19 +120,15 @@ fn intel_npu(probe: &Probe, device: &PciDevice) -> (Accelerator, Option<Hurdle>)
         (Some(_), None) => {
             Some(Hurdle::new("its driver made no /dev/accel/accel*: the firmware is missing", INSTALL))
         }
-        (Some(_), Some(node)) => probe
-            .node_hurdle(
-                node,
-                "restart",
-                "sudo chgrp render and chmod 660 on it, or install Intel's NPU driver",
-            )
-            .or_else(|| {
-                let found = probe.libraries.find(&["libze_intel_npu.so", "libze_intel_vpu.so"]);
-                let missing = found.is_none_or(|found| found.unusable.is_some());
-                missing.then(|| {
-                    Hurdle::new("the user part of its driver, libze_intel_npu.so.1, is missing", INSTALL)
-                })
-            }),
+        (Some(_), Some(node)) => probe.node_hurdle(node, "restart", &to_render(node)).or_else(|| {
+            let libraries: [(&str, &[&str]); 2] = [
+                ("libze_intel_npu.so.1", &["libze_intel_npu.so", "libze_intel_vpu.so"]),
+                ("Level Zero, libze_loader.so.1", &["libze_loader.so"]),
+            ];
+            let usable = |names| probe.libraries.find(names).is_some_and(|found| found.unusable.is_none());
+            let (missing, _) = libraries.into_iter().find(|(_, names)| !usable(names))?;
+            Some(Hurdle::new(format!("the user part of its driver is missing ({missing})"), INSTALL))
+        }),
     };
     let name = named(probe, device, "Intel", "NPU");
     (accelerator(probe, device, AcceleratorKind::IntelNpu, name, node, hurdle.is_none()), hurdle)

@@ -230,7 +230,7 @@ pub struct Accelerator {
     pub nodes: Vec<String>,
     /// Whether driver, nodes, rights and libraries are all there.
     pub ready: bool,
-    /// endort's runtime for it, where there is one.
+    /// endort's runtime that can use it as things are, where there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub runtime: Option<String>,
 }
@@ -246,6 +246,9 @@ pub struct RuntimeFound {
     /// The library or program; absent for what is built into endort.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub path: Option<String>,
+    /// Execution providers that lie beside an ONNX Runtime: `cuda`, `tensorrt`, `openvino`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub providers: Vec<String>,
     /// How it was found: `built in`, a variable, `library path`, `Python package`, `known folder`.
     pub found_by: String,
     /// Why it cannot be used, where that shows.

@@ -193,24 +193,17 @@ fn faster_mode(probe: &Probe, mode: &PowerMode) -> Option<u32> {
     modes.into_iter().find(|(_, name)| name.starts_with("MAXN")).map(|(id, _)| id)
 }
 
-/// The GPU of the chip. Whether endort can compute on it is in `runtime`: `None` for a CUDA that is too old.
-pub(super) fn gpu(probe: &Probe, problems: &mut Vec<Problem>) -> (Accelerator, bool) {
+/// The GPU of the chip, and what keeps candle's CUDA code from it.
+pub(super) fn gpu(probe: &Probe, problems: &mut Vec<Problem>) -> (Accelerator, Option<Hurdle>) {
     let chip = chip(probe);
     let name = chip.map_or_else(|| "Jetson GPU".to_owned(), |chip| format!("Jetson {} GPU", chip.gpu));
     // JetPack 4 and 5, JetPack 5 and later, and Thor.
     let candidates = ["/dev/nvhost-gpu", "/dev/nvgpu/igpu0/ctrl", "/dev/nvidia0"];
     let nodes: Vec<String> =
         candidates.iter().filter(|node| probe.root.exists(node)).map(|&node| node.to_owned()).collect();
-    let mut supported = true;
-    if let Some(hurdle) = hurdle(probe, &nodes) {
-        problems.push(Problem::new(name.clone(), hurdle.why, hurdle.remedy));
-        supported = false;
-    }
-    let ready = supported;
-    if let Some(hurdle) = old_cuda(probe, chip) {
-        problems.push(Problem::new(name.clone(), hurdle.why, hurdle.remedy));
-        supported = false;
-    }
+    let hurdle = hurdle(probe, &nodes);
+    let ready = hurdle.is_none();
+    problems.extend(hurdle.map(|hurdle| Problem::new(name.clone(), hurdle.why, hurdle.remedy)));
     let gpu = Accelerator {
         kind: AcceleratorKind::JetsonGpu,
         name,
@@ -223,7 +216,7 @@ pub(super) fn gpu(probe: &Probe, problems: &mut Vec<Problem>) -> (Accelerator, b
         ready,
         runtime: None,
     };
-    (gpu, supported)
+    (gpu, old_cuda(probe, chip))
 }
 
 fn hurdle(probe: &Probe, nodes: &[String]) -> Option<Hurdle> {
@@ -262,9 +255,7 @@ fn old_cuda(probe: &Probe, chip: Option<&Chip>) -> Option<Hurdle> {
         format!("CUDA {major}.{minor} is older than the {}.{} that endort needs", MIN_CUDA.0, MIN_CUDA.1);
     let remedy = match chip {
         Some(chip) if chip.last_jetpack >= 5 => format!("flash JetPack {}", chip.last_jetpack),
-        _ => {
-            "none: there is no newer JetPack for this module, so endort computes on its processor".to_owned()
-        }
+        _ => "nothing to install: NVIDIA has no newer JetPack for this module; use its processor".to_owned(),
     };
     Some(Hurdle::new(why, remedy))
 }

@@ -2,8 +2,9 @@
 //! where vendors put them. Nothing is loaded: a library is judged by its ELF header.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use super::board::{elf_machine, machine_name};
+use super::board::{UNKNOWN_ARCH, elf_machine, machine_name};
 use super::root::Root;
 
 /// Folders that `ld.so` searches on its own (ld.so(8)), besides the one of the architecture.
@@ -93,8 +94,23 @@ struct Folder {
 }
 
 impl<'a> Libraries<'a> {
-    pub fn new(root: &'a Root, arch: &'a str, environment: &'a BTreeMap<String, String>) -> Self {
+    pub fn new(
+        root: &'a Root,
+        arch: &'a str,
+        environment: &'a BTreeMap<String, String>,
+        named: &[PathBuf],
+    ) -> Self {
         let mut search = Self { root, arch, environment, folders: Vec::new() };
+        for place in named.iter().filter_map(|place| std::path::absolute(place).ok()) {
+            let place = place.to_string_lossy();
+            // A file is named for its folder's sake; packages put libraries one or two folders below.
+            let folder =
+                if place.contains(".so") { place.rsplit_once('/').map_or("", |(f, _)| f) } else { &place };
+            search.add(folder, "runtime path");
+            for below in PYTHON_PACKAGES.iter().chain(&["runtime/lib/*", "lib"]) {
+                search.add_matching(&format!("{folder}/{below}"), "runtime path");
+            }
+        }
         for folder in search.variable("LD_LIBRARY_PATH") {
             search.add(&folder, "LD_LIBRARY_PATH");
         }
@@ -249,7 +265,7 @@ impl<'a> Libraries<'a> {
             return Some("it is no shared library".to_owned());
         };
         let made_for = machine_name(machine).unwrap_or("another processor");
-        (made_for != self.arch && self.arch != "unknown").then(|| format!("it is made for {made_for}"))
+        (made_for != self.arch && self.arch != UNKNOWN_ARCH).then(|| format!("it is made for {made_for}"))
     }
 }
 
@@ -319,7 +335,8 @@ pub(super) fn installed_packages(root: &Root, wanted: &[&str]) -> BTreeMap<Strin
     versions
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -349,7 +366,7 @@ mod tests {
         symlink("libx.so.2.1.0", folder.path().join("opt/b/lib/libx.so.2")).unwrap();
         write(folder.path(), "usr/lib/libx.so.1.0.0", &elf(62));
         let environment = BTreeMap::new();
-        let found = Libraries::new(&root, "x86_64", &environment).find(&["libx.so"]).unwrap();
+        let found = Libraries::new(&root, "x86_64", &environment, &[]).find(&["libx.so"]).unwrap();
         assert_eq!(
             (found.path.as_str(), found.file_name.as_str()),
             ("/opt/b/lib/libx.so.2", "libx.so.2.1.0")
@@ -357,7 +374,7 @@ mod tests {
         assert_eq!((version_in(&found.file_name).as_deref(), found.unusable), (Some("2.1.0"), None));
 
         let environment = BTreeMap::from([("LD_LIBRARY_PATH".to_owned(), "relative:/usr/lib".to_owned())]);
-        let found = Libraries::new(&root, "x86_64", &environment).find(&["libx.so"]).unwrap();
+        let found = Libraries::new(&root, "x86_64", &environment, &[]).find(&["libx.so"]).unwrap();
         assert_eq!(
             (found.path.as_str(), found.found_by.as_str()),
             ("/usr/lib/libx.so.1.0.0", "LD_LIBRARY_PATH")
@@ -373,7 +390,7 @@ mod tests {
         write(folder.path(), "usr/lib/libb.so", b"GROUP ( libb.so.1 )");
         write(folder.path(), "usr/lib/libd.so", b"");
         symlink("libc.so.6", folder.path().join("usr/lib/libc.so")).unwrap();
-        let search = Libraries::new(&root, "aarch64", &environment);
+        let search = Libraries::new(&root, "aarch64", &environment, &[]);
         let why = |name: &str| search.find(&[name]).unwrap().unusable.unwrap();
         assert_eq!(why("liba.so"), "it is made for x86_64");
         assert_eq!(why("libb.so"), "it is no shared library");

@@ -32,6 +32,7 @@ mod probe;
 mod raspberry_pi;
 pub mod recommend;
 mod root;
+mod route;
 mod runtimes;
 
 pub use access::Access;

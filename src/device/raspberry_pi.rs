@@ -1,5 +1,6 @@
 //! Raspberry Pi: what the firmware says of power and heat.
 
+use super::command;
 use super::info::{Problem, RaspberryPi, Throttled};
 use super::probe::Probe;
 
@@ -37,13 +38,18 @@ pub(super) fn read(probe: &Probe, problems: &mut Vec<Problem>) -> RaspberryPi {
 }
 
 fn throttled(probe: &Probe) -> Option<Throttled> {
-    // The folder's name differs between boards; the driver's links lead to it.
+    // The folder's name differs between boards; the driver's links lead to it. Not every kernel has the file.
     let driver = "sys/bus/platform/drivers/raspberrypi-firmware";
     let devices = probe.root.names(driver).into_iter().map(|name| format!("{driver}/{name}"));
     let fixed = "sys/devices/platform/soc/soc:firmware".to_owned();
-    let bits =
-        devices.chain([fixed]).find_map(|folder| probe.root.hex(&format!("{folder}/get_throttled")))?;
-    Some(decode(bits))
+    let file = devices.chain([fixed]).find_map(|folder| probe.root.hex(&format!("{folder}/get_throttled")));
+    let ask = || parse_answer(&command::ask("vcgencmd", &["get_throttled"])?);
+    file.or_else(|| probe.live.then(ask).flatten()).map(decode)
+}
+
+/// The number in `throttled=0x50005`.
+fn parse_answer(text: &str) -> Option<u32> {
+    u32::from_str_radix(text.trim().strip_prefix("throttled=0x")?, 16).ok()
 }
 
 fn decode(bits: u32) -> Throttled {
@@ -64,5 +70,7 @@ mod tests {
         let state = super::decode(0x80000);
         assert_eq!((state.now.len(), state.since_boot), (0, vec!["soft temperature limit".to_owned()]));
         assert_eq!(super::decode(0).bits, "0x0");
+        assert_eq!(super::parse_answer("throttled=0x50000\n"), Some(0x50000));
+        assert_eq!(super::parse_answer("VCHI initialization failed"), None);
     }
 }

@@ -1,13 +1,15 @@
 //! The one setting to begin with: which runtime, number format, input size and threads fit a machine.
 //!
-//! Accelerators are matched against [`ROUTES`], which names only what this version of endort executes. On the
-//! processor the input size follows an estimate of its arithmetic; `endort bench` measures what it is worth.
+//! Accelerators are matched against a table that names only what this version of endort executes (`route.rs`).
+//! On the processor the input size follows an estimate of its arithmetic; `endort bench` measures what it is worth.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::info::{Accelerator, AcceleratorKind, Cpu, Machine};
+use super::board::UNKNOWN_ARCH;
+use super::info::{Accelerator, Cpu, Machine};
+use super::route::ROUTES;
 use crate::config::Precision;
 
 /// What `endort optimize --target` can make a model for.
@@ -103,68 +105,16 @@ impl Build {
     }
 }
 
-/// How endort executes on a kind of accelerator.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Route {
-    accelerator: AcceleratorKind,
-    pub runtime: &'static str,
-    target: Target,
-    precision: Precision,
-    /// The feature of the build that it needs.
-    pub feature: Option<&'static str>,
-}
-
-/// Best first. A row belongs here once `endort::runtime::names()` has its runtime.
-const ROUTES: [Route; 3] = [
-    Route {
-        accelerator: AcceleratorKind::NvidiaGpu,
-        runtime: "candle-cuda",
-        target: Target::Cpu,
-        precision: Precision::Fp32,
-        feature: Some("cuda"),
-    },
-    Route {
-        accelerator: AcceleratorKind::JetsonGpu,
-        runtime: "candle-cuda",
-        target: Target::Cpu,
-        precision: Precision::Fp32,
-        feature: Some("cuda"),
-    },
-    Route {
-        accelerator: AcceleratorKind::AppleGpu,
-        runtime: "candle-metal",
-        target: Target::Cpu,
-        precision: Precision::Fp32,
-        feature: Some("metal"),
-    },
-];
-
 /// The runtime that every build has.
 pub(super) const CPU_RUNTIME: &str = "candle-cpu";
 
-/// How endort executes on this kind of accelerator, if it does.
-pub(super) fn route(kind: AcceleratorKind) -> Option<&'static Route> {
-    ROUTES.iter().find(|route| route.accelerator == kind)
-}
-
-impl Route {
-    pub fn is_built(&self, build: Build) -> bool {
-        match self.feature {
-            Some("cuda") => build.cuda,
-            Some("metal") => build.metal,
-            _ => true,
-        }
-    }
-}
-
-/// The setting to begin with on `machine` for `workload`, with what `build` contains.
-pub fn recommend(machine: &Machine, workload: &Workload, build: Build) -> Recommendation {
-    let usable = |accelerator: &&Accelerator| accelerator.ready && accelerator.runtime.is_some();
-    let ready: Vec<&Accelerator> = machine.accelerators.iter().filter(usable).collect();
-    let best = ROUTES
-        .iter()
-        .filter(|route| route.is_built(build))
-        .find_map(|route| Some((route, *ready.iter().find(|a| a.kind == route.accelerator)?)));
+/// The setting to begin with on `machine` for `workload`.
+pub fn recommend(machine: &Machine, workload: &Workload) -> Recommendation {
+    let usable = |kind, runtime: &str| {
+        let fits = |a: &&Accelerator| a.kind == kind && a.ready && a.runtime.as_deref() == Some(runtime);
+        machine.accelerators.iter().find(fits)
+    };
+    let best = ROUTES.iter().find_map(|route| Some((route, usable(route.accelerator, route.runtime)?)));
     let mut advice = match best {
         Some((route, accelerator)) => Recommendation {
             target: route.target,
@@ -173,38 +123,50 @@ pub fn recommend(machine: &Machine, workload: &Workload, build: Build) -> Recomm
             input_width_px: workload.width_px,
             input_height_px: workload.height_px,
             threads: threads(&machine.cpu),
-            reason: format!("{} is ready, and this build of endort computes on it", accelerator.name),
+            reason: format!("{} and all that {} needs are there", accelerator.name, route.runtime),
             next: String::new(),
         },
         None => on_the_processor(machine, workload),
     };
     advice.next = format!("endort bench --runtime {} --threads {}", advice.runtime, advice.threads);
+    if let Some(folder) = best.and_then(|(route, _)| route.library_folder(&machine.runtimes)) {
+        advice.next.push_str(" --runtime-path ");
+        advice.next.push_str(&folder);
+    }
     advice
 }
 
 fn on_the_processor(machine: &Machine, workload: &Workload) -> Recommendation {
     let cpu = &machine.cpu;
     let threads = threads(cpu);
-    let speed = estimated_gmacs_per_s(cpu, threads);
+    let speed = estimated_gmacs_per_s(cpu, &machine.arch, threads);
     let (width, height) = fitting_size(workload, speed);
     let cores = if threads == 1 { "one thread".to_owned() } else { format!("{threads} threads") };
-    let milliseconds = estimated_ms(workload, (width, height), speed);
+    let milliseconds = match estimated_ms(workload, (width, height), speed) {
+        // Below that, other things than arithmetic decide.
+        ms if ms < 10.0 => "less than 10 ms".to_owned(),
+        ms => format!("about {ms:.0} ms"),
+    };
+    let simd = simd(cpu, &machine.arch);
     let size = if (width, height) == (workload.width_px, workload.height_px) {
-        format!("{cores} with {} should take about {milliseconds:.0} ms a frame", simd(cpu))
+        format!("{cores} with {simd} should take {milliseconds} a frame")
     } else {
         let full = estimated_ms(workload, (workload.width_px, workload.height_px), speed);
         format!(
-            "{cores} with {} should take about {milliseconds:.0} ms a frame at this input size, and {full:.0} ms \
-             at the model's own {}x{}",
-            simd(cpu),
-            workload.width_px,
-            workload.height_px
+            "{cores} with {simd} should take {milliseconds} a frame at this input size, and {full:.0} ms at the \
+             model's own {}x{}",
+            workload.width_px, workload.height_px
         )
     };
-    let why = match machine.accelerators.iter().find(|a| a.runtime.is_some()) {
+    let in_trouble = |a: &&Accelerator| machine.problems.iter().any(|problem| problem.what == a.name);
+    let why = match machine.accelerators.iter().find(in_trouble) {
         Some(accelerator) => format!("{} cannot be used as it is (see above)", accelerator.name),
         None if machine.accelerators.is_empty() => "no accelerator was found".to_owned(),
         None => "endort has no runtime for the accelerators of this machine".to_owned(),
+    };
+    let (width, height, size) = match machine.cpu.features.is_empty() && machine.arch == UNKNOWN_ARCH {
+        true => (workload.width_px, workload.height_px, "nothing is known of the processor".to_owned()),
+        false => (width, height, format!("{size} (estimated)")),
     };
     Recommendation {
         target: Target::Cpu,
@@ -213,7 +175,7 @@ fn on_the_processor(machine: &Machine, workload: &Workload) -> Recommendation {
         input_width_px: width,
         input_height_px: height,
         threads,
-        reason: format!("{why}; {size} (estimated)"),
+        reason: format!("{why}; {size}"),
         next: String::new(),
     }
 }
@@ -224,22 +186,26 @@ fn threads(cpu: &Cpu) -> usize {
     cpu.threads_usable.min(cpu.cores_online).clamp(1, 8)
 }
 
-/// The widest arithmetic that the processor has.
-fn simd(cpu: &Cpu) -> &'static str {
+/// The widest arithmetic that endort uses of the processor; on 32-bit systems it has none of its own.
+fn simd(cpu: &Cpu, arch: &str) -> &'static str {
     let has = |name: &str| cpu.features.iter().any(|feature| feature == name);
     match () {
+        () if arch == "arm" || arch == "x86" => BASIC,
         () if has("avx512") => "AVX-512",
         () if has("avx2") && has("fma") => "AVX2",
         () if has("sve") => "SVE",
         () if has("neon") => "NEON",
-        () => "scalar arithmetic",
+        () => BASIC,
     }
 }
 
+/// What is left where there are no wide registers.
+const BASIC: &str = "basic instructions";
+
 /// Multiplications with addition in 32-bit floats that a core begins per clock: width of its registers times
 /// its pipes. Cores before ARM's v8.2 (the first with `dotprod`) have half the pipes (ARM's optimization guides).
-fn macs_per_clock(cpu: &Cpu) -> f64 {
-    match simd(cpu) {
+fn macs_per_clock(cpu: &Cpu, arch: &str) -> f64 {
+    match simd(cpu, arch) {
         "AVX-512" => 32.0,
         "AVX2" => 16.0,
         "SVE" | "NEON" if cpu.features.iter().any(|feature| feature == "dotprod") => 8.0,
@@ -254,14 +220,16 @@ const EFFICIENCY: f64 = 0.35;
 const UNKNOWN_MHZ: u64 = 2000;
 /// Time for one frame that leaves room for 30 frames a second.
 const FRAME_MS: f64 = 33.0;
+/// Time up to which the model keeps its own input size: the estimate is too rough to give it up for less.
+const OWN_SIZE_MS: f64 = 1.25 * FRAME_MS;
 /// Networks of this kind halve their input five times.
 const STEP_PX: usize = 32;
 /// Below this, small polyps are a few pixels.
 const MIN_WIDTH_PX: usize = 160;
 
-fn estimated_gmacs_per_s(cpu: &Cpu, threads: usize) -> f64 {
+fn estimated_gmacs_per_s(cpu: &Cpu, arch: &str, threads: usize) -> f64 {
     let gigahertz = cpu.max_mhz.unwrap_or(UNKNOWN_MHZ) as f64 / 1e3;
-    threads as f64 * macs_per_clock(cpu) * gigahertz * EFFICIENCY
+    threads as f64 * macs_per_clock(cpu, arch) * gigahertz * EFFICIENCY
 }
 
 /// Time for one frame in milliseconds: the work grows with the input's area.
@@ -278,8 +246,11 @@ fn fitting_size(workload: &Workload, gmacs_per_s: f64) -> (usize, usize) {
         let height = width * workload.height_px / workload.width_px;
         (width, (height + STEP_PX / 2) / STEP_PX * STEP_PX)
     });
+    if estimated_ms(workload, own, gmacs_per_s) <= OWN_SIZE_MS {
+        return own;
+    }
     let mut last = own;
-    for size in std::iter::once(own).chain(smaller.filter(|(_, height)| *height > 0)) {
+    for size in smaller.filter(|(_, height)| *height > 0) {
         last = size;
         if estimated_ms(workload, size, gmacs_per_s) <= FRAME_MS {
             break;
@@ -307,7 +278,7 @@ mod tests {
     #[test]
     fn the_estimate_meets_what_was_measured() {
         // README: 15 ms on two AVX-512 cores of a Xeon.
-        let speed = estimated_gmacs_per_s(&cpu(2, 2600, &["avx2", "avx512", "fma"]), 2);
+        let speed = estimated_gmacs_per_s(&cpu(2, 2600, &["avx2", "avx512", "fma"]), "x86_64", 2);
         let ms = estimated_ms(&Workload::default(), (352, 288), speed);
         assert!((12.0..18.0).contains(&ms), "{ms}");
     }
@@ -315,9 +286,9 @@ mod tests {
     #[test]
     fn a_weak_processor_gets_a_smaller_input_of_the_same_shape() {
         let workload = Workload::default();
-        let strong = estimated_gmacs_per_s(&cpu(4, 3000, &["avx2", "fma"]), 4);
+        let strong = estimated_gmacs_per_s(&cpu(4, 3000, &["avx2", "fma"]), "x86_64", 4);
         assert_eq!(fitting_size(&workload, strong), (352, 288));
-        let pi4 = estimated_gmacs_per_s(&cpu(4, 1800, &["neon"]), 4);
+        let pi4 = estimated_gmacs_per_s(&cpu(4, 1800, &["neon"]), "aarch64", 4);
         let (width, height) = fitting_size(&workload, pi4);
         assert!(width < 352 && width % 32 == 0 && height % 32 == 0, "{width}x{height}");
         assert!(estimated_ms(&workload, (width, height), pi4) <= FRAME_MS);

@@ -5,6 +5,7 @@ use super::library::{Found, version_in};
 use super::probe::Probe;
 use super::recommend::{Build, CPU_RUNTIME};
 use super::root::clean;
+use super::route::{CUDA, CUDNN, ONNX_RUNTIME, OPENVINO, TENSORRT};
 
 /// A runtime that is looked for.
 struct Known {
@@ -17,36 +18,27 @@ struct Known {
     packages: &'static [&'static str],
 }
 
+const fn known(name: &'static str, libraries: &'static [&'static str]) -> Known {
+    Known { name, libraries, variable: None, packages: &[] }
+}
+
 const KNOWN: [Known; 8] = [
+    Known { variable: Some("ORT_DYLIB_PATH"), ..known(ONNX_RUNTIME, &["libonnxruntime.so"]) },
+    // endort opens the C interface; the other is looked for to say that the C interface is missing.
+    known(OPENVINO, &[OPENVINO_C, "libopenvino.so"]),
+    known("TensorFlow Lite", &["libtensorflowlite_c.so", "libtensorflow-lite.so"]),
+    known("LiteRT", &["libLiteRt.so"]),
     Known {
-        name: "ONNX Runtime",
-        libraries: &["libonnxruntime.so"],
-        variable: Some("ORT_DYLIB_PATH"),
-        packages: &[],
-    },
-    Known { name: "OpenVINO", libraries: &["libopenvino.so"], variable: None, packages: &[] },
-    Known {
-        name: "TensorFlow Lite",
-        libraries: &["libtensorflowlite_c.so", "libtensorflow-lite.so"],
-        variable: None,
-        packages: &[],
-    },
-    Known { name: "LiteRT", libraries: &["libLiteRt.so"], variable: None, packages: &[] },
-    Known {
-        name: "Edge TPU runtime",
-        libraries: &["libedgetpu.so"],
-        variable: None,
         packages: &["libedgetpu1-std", "libedgetpu1-max"],
+        ..known("Edge TPU runtime", &["libedgetpu.so"])
     },
-    Known {
-        name: "TensorRT",
-        libraries: &["libnvinfer.so"],
-        variable: None,
-        packages: &["libnvinfer10", "libnvinfer8"],
-    },
-    Known { name: "CUDA", libraries: &["libcudart.so"], variable: None, packages: &[] },
-    Known { name: "cuDNN", libraries: &["libcudnn.so"], variable: None, packages: &[] },
+    Known { packages: &["libnvinfer10", "libnvinfer8"], ..known(TENSORRT, &["libnvinfer.so"]) },
+    known(CUDA, &["libcudart.so"]),
+    known(CUDNN, &["libcudnn.so"]),
 ];
+/// The first ONNX Runtime whose interface endort speaks.
+const MIN_ONNX_RUNTIME: (u32, u32) = (1, 12);
+const OPENVINO_C: &str = "libopenvino_c.so";
 /// Programs that belong to them.
 const PROGRAMS: [(&str, &str); 2] =
     [("trtexec (TensorRT)", "trtexec"), ("Edge TPU compiler", "edgetpu_compiler")];
@@ -63,13 +55,25 @@ pub(super) fn find(probe: &Probe, build: Build) -> Vec<RuntimeFound> {
             path: None,
             found_by: "built in".to_owned(),
             unusable: None,
+            providers: vec![],
         })
         .collect();
     for known in &KNOWN {
         let named = known.variable.and_then(|variable| probe.libraries.named_by(variable));
         let Some(found) = named.or_else(|| probe.libraries.find(known.libraries)) else { continue };
         let version = version(probe, known, &found);
-        runtimes.push(entry(known.name, found, version));
+        let mut entry = entry(known.name, found, version);
+        if known.name == ONNX_RUNTIME {
+            if entry.version.as_deref().is_some_and(|version| is_older(version, MIN_ONNX_RUNTIME)) {
+                let (major, minor) = MIN_ONNX_RUNTIME;
+                entry.unusable = entry.unusable.or(Some(format!("it is older than {major}.{minor}")));
+            }
+            entry.providers = providers(probe, entry.path.as_deref().unwrap_or_default());
+        }
+        if known.name == OPENVINO && !entry.path.as_ref().is_some_and(|path| path.contains(OPENVINO_C)) {
+            entry.unusable = entry.unusable.or(Some(format!("its C interface, {OPENVINO_C}, is not there")));
+        }
+        runtimes.push(entry);
     }
     for (name, program) in PROGRAMS {
         runtimes.extend(probe.libraries.program(program).map(|found| entry(name, found, None)));
@@ -84,7 +88,22 @@ fn entry(name: &str, found: Found, version: Option<String>) -> RuntimeFound {
         path: clean(&found.path),
         found_by: found.found_by,
         unusable: found.unusable,
+        providers: vec![],
     }
+}
+
+/// Whether a version such as `1.11.0` comes before this major and minor number.
+fn is_older(version: &str, than: (u32, u32)) -> bool {
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|found| found < than)
+}
+
+/// Providers whose library lies beside ONNX Runtime's.
+fn providers(probe: &Probe, path: &str) -> Vec<String> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let beside =
+        |name: &&'static str| probe.root.exists(&format!("{folder}/libonnxruntime_providers_{name}.so"));
+    ["tensorrt", "cuda", "openvino"].into_iter().filter(beside).map(str::to_owned).collect()
 }
 
 fn version(probe: &Probe, known: &Known, found: &Found) -> Option<String> {
