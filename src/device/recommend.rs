@@ -72,8 +72,10 @@ pub struct Recommendation {
 }
 
 /// What a network asks of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
+    /// The model's name, as `--model` takes it.
+    pub model: String,
     /// Width of its input in pixels.
     pub width_px: usize,
     /// Height of its input in pixels.
@@ -83,9 +85,9 @@ pub struct Workload {
 }
 
 impl Default for Workload {
-    /// The built-in model, `polyp-lite`.
+    /// The built-in model.
     fn default() -> Self {
-        Self { width_px: 352, height_px: 288, macs: 873_421_184 }
+        Self { model: "polyp-lite".to_owned(), width_px: 352, height_px: 288, macs: 873_421_184 }
     }
 }
 
@@ -128,12 +130,29 @@ pub fn recommend(machine: &Machine, workload: &Workload) -> Recommendation {
         },
         None => on_the_processor(machine, workload),
     };
-    advice.next = format!("endort bench --runtime {} --threads {}", advice.runtime, advice.threads);
-    if let Some(folder) = best.and_then(|(route, _)| route.library_folder(&machine.runtimes)) {
-        advice.next.push_str(" --runtime-path ");
-        advice.next.push_str(&folder);
-    }
+    let folder = best.and_then(|(route, _)| route.library_folder(&machine.runtimes));
+    advice.next = next(&advice, workload, folder.as_deref());
     advice
+}
+
+/// The command to run next: measure, on a model made for the machine where that differs from the one there is.
+fn next(advice: &Recommendation, workload: &Workload, folder: Option<&str>) -> String {
+    let mut make = String::new();
+    let mut bench = "endort bench".to_owned();
+    let size = format!("{}x{}", advice.input_width_px, advice.input_height_px);
+    let own_size = (advice.input_width_px, advice.input_height_px) == (workload.width_px, workload.height_px);
+    if advice.target != Target::Cpu || !own_size {
+        let kind = if own_size { advice.target.to_string() } else { size.clone() };
+        let made = format!("{}-{kind}", workload.model);
+        let shrink = if own_size { String::new() } else { format!(" --input-size {size}") };
+        let (model, target, precision) = (&workload.model, advice.target, advice.precision);
+        make = format!(
+            "endort optimize {model} --target {target} --precision {precision}{shrink} -o {made} && "
+        );
+        bench.push_str(&format!(" --model {made}"));
+    }
+    let runtime_path = folder.map_or_else(String::new, |folder| format!(" --runtime-path {folder}"));
+    format!("{make}{bench} --runtime {} --threads {}{runtime_path}", advice.runtime, advice.threads)
 }
 
 fn on_the_processor(machine: &Machine, workload: &Workload) -> Recommendation {
@@ -297,9 +316,10 @@ mod tests {
 
     #[test]
     fn an_odd_workload_is_no_trap() {
-        let tiny = Workload { width_px: 0, height_px: 0, macs: 0 };
+        let of = |width_px, height_px, macs| Workload { width_px, height_px, macs, ..Workload::default() };
+        let tiny = of(0, 0, 0);
         assert_eq!(fitting_size(&tiny, 1.0), (0, 0));
-        let wide = Workload { width_px: 4096, height_px: 2, macs: u64::MAX };
+        let wide = of(4096, 2, u64::MAX);
         assert_eq!(fitting_size(&wide, 1.0), (4096, 2));
     }
 }

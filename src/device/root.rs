@@ -9,8 +9,8 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
-/// Bytes of a small file that are read; `/proc/cpuinfo` of 256 cores has about 400 KiB.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Bytes of a small file that are read; `/proc/cpuinfo` of 512 processors has about 1 MiB.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Bytes of a database (packages, PCI names) that are looked through.
 const MAX_DATABASE_BYTES: u64 = 64 << 20;
 /// Bytes of one line of a database.
@@ -102,7 +102,7 @@ impl Root {
         file.metadata().ok()?.is_file().then_some(file)
     }
 
-    /// The first bytes of a file, at most a mebibyte; empty where it cannot be read.
+    /// The first bytes of a file, as many as a small one can have; empty where it cannot be read.
     pub fn bytes(&self, path: &str) -> Vec<u8> {
         self.head(path, MAX_FILE_BYTES)
     }

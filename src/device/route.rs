@@ -36,7 +36,13 @@ pub(super) const CUDA: &str = "CUDA";
 pub(super) const CUDNN: &str = "cuDNN";
 
 const fn route(accelerator: AcceleratorKind, runtime: &'static str, target: Target, needs: Need) -> Route {
-    Route { accelerator, runtime, target, precision: Precision::Fp32, needs }
+    // The number formats in which `endort optimize` makes a package for a target, unless told otherwise.
+    let precision = match target {
+        Target::Cpu => Precision::Fp32,
+        Target::Jetson | Target::Apple | Target::Intel => Precision::Fp16,
+        Target::Coral | Target::RaspberryPi => Precision::Int8,
+    };
+    Route { accelerator, runtime, target, precision, needs }
 }
 
 const BY_TENSORRT: Need = Need::Provider("tensorrt", &[TENSORRT, CUDA, CUDNN]);
