@@ -2,7 +2,7 @@
 
 use flatbuffers::{FlatBufferBuilder, Push, PushAlignment, TableFinishedWIPOffset, VOffsetT, WIPOffset};
 
-use super::model::{Model, Operator, Options, Quantization, Tensor, Window};
+use super::model::{Attributes, Model, Operator, Quantization, Tensor, Window};
 use super::schema::{self, Fused};
 
 /// Version of the schema.
@@ -188,23 +188,23 @@ fn encode_operator(b: &mut Builder, operator: &Operator, codes: &[OperatorCode<'
 /// The options' table, and its number in the union `BuiltinOptions`.
 fn encode_options(b: &mut Builder, operator: &Operator) -> Option<(u8, Table)> {
     let fused = |f: Fused| f as i8;
-    Some(match &operator.options {
-        Options::None => (plain_options(operator.code)?, Fields::new(b).end()),
-        Options::Conv(w) => {
+    Some(match &operator.attributes {
+        Attributes::None => (plain_options(operator.code)?, Fields::new(b).end()),
+        Attributes::Conv(w) => {
             let [dh, dw] = w.dilations;
             (1, window(b, w).put(3, fused(w.fused)).put(4, dw as i32).put(5, dh as i32).end())
         }
-        Options::Depthwise(w, multiplier) => {
+        Attributes::Depthwise(w, multiplier) => {
             let [dh, dw] = w.dilations;
             let fields = window(b, w).put(3, *multiplier as i32).put(4, fused(w.fused));
             (2, fields.put(5, dw as i32).put(6, dh as i32).end())
         }
-        Options::Pool(w, [kh, kw]) => {
+        Attributes::Pool(w, [kh, kw]) => {
             (5, window(b, w).put(3, *kw as i32).put(4, *kh as i32).put(5, fused(w.fused)).end())
         }
-        Options::TransposeConv(w) => (49, window(b, w).put(3, fused(w.fused)).end()),
-        Options::Concat(axis, f) => (10, Fields::new(b).put(0, *axis as i32).put(1, fused(*f)).end()),
-        Options::Arithmetic(f) => {
+        Attributes::TransposeConv(w) => (49, window(b, w).put(3, fused(w.fused)).end()),
+        Attributes::Concat(axis, f) => (10, Fields::new(b).put(0, *axis as i32).put(1, fused(*f)).end()),
+        Attributes::Arithmetic(f) => {
             let kind = match operator.code {
                 schema::ADD => 11,
                 schema::MUL => 21,
@@ -213,23 +213,23 @@ fn encode_options(b: &mut Builder, operator: &Operator) -> Option<(u8, Table)> {
             };
             (kind, Fields::new(b).put(0, fused(*f)).end())
         }
-        Options::FullyConnected(f) => (8, Fields::new(b).put(0, fused(*f)).end()),
-        Options::Resize { align_corners, half_pixel } => {
+        Attributes::FullyConnected(f) => (8, Fields::new(b).put(0, fused(*f)).end()),
+        Attributes::Resize { align_corners, half_pixel } => {
             let bilinear = operator.code == schema::RESIZE_BILINEAR;
             let (kind, first) = if bilinear { (15, 2) } else { (74, 0) };
             (kind, Fields::new(b).put(first, *align_corners).put(first + 1, *half_pixel).end())
         }
-        Options::Reduce(keep) => (27, Fields::new(b).put(0, *keep).end()),
-        Options::Reshape(shape) => {
+        Attributes::Reduce(keep) => (27, Fields::new(b).put(0, *keep).end()),
+        Attributes::Reshape(shape) => {
             let shape = b.create_vector(&indices(shape));
             (17, Fields::new(b).put(0, shape).end())
         }
-        Options::Softmax => (9, Fields::new(b).put(0, 1.0f32).end()),
-        Options::LeakyRelu(alpha) => (75, Fields::new(b).put(0, *alpha).end()),
-        Options::StridedSlice { end_mask, .. } => (32, Fields::new(b).put(1, *end_mask).end()),
-        Options::MirrorPad(symmetric) => (77, Fields::new(b).put(0, i8::from(*symmetric)).end()),
-        Options::Gather(axis) => (23, Fields::new(b).put(0, *axis as i32).end()),
-        Options::BatchMatMul => (101, Fields::new(b).end()),
+        Attributes::Softmax => (9, Fields::new(b).put(0, 1.0f32).end()),
+        Attributes::LeakyRelu(alpha) => (75, Fields::new(b).put(0, *alpha).end()),
+        Attributes::StridedSlice { end_mask, .. } => (32, Fields::new(b).put(1, *end_mask).end()),
+        Attributes::MirrorPad(symmetric) => (77, Fields::new(b).put(0, i8::from(*symmetric)).end()),
+        Attributes::Gather(axis) => (23, Fields::new(b).put(0, *axis as i32).end()),
+        Attributes::BatchMatMul => (101, Fields::new(b).end()),
     })
 }
 

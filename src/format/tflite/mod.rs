@@ -1,6 +1,7 @@
 //! TFLite out (and, as far as it is needed to execute and judge a file, in).
 
 mod encode;
+mod grid;
 mod layout;
 pub mod model;
 mod movement;
@@ -10,7 +11,7 @@ mod write;
 
 pub use encode::encode;
 pub use model::Model;
-pub use write::{Weights, lower};
+pub use write::{Options, Weights, lower};
 
 use crate::error::Result;
 use crate::graph::Graph;
@@ -20,6 +21,6 @@ use crate::graph::Graph;
 ///
 /// # Errors
 /// [`Error::UnsupportedOperator`](crate::Error::UnsupportedOperator) for what TFLite has no operator for.
-pub fn write(graph: &Graph, weights: Weights) -> Result<Vec<u8>> {
-    Ok(encode(&lower(graph, weights)?))
+pub fn write(graph: &Graph, options: Options) -> Result<Vec<u8>> {
+    Ok(encode(&lower(graph, options)?))
 }

@@ -57,12 +57,12 @@ pub struct Operator {
     /// What to.
     pub outputs: Vec<usize>,
     /// Attributes.
-    pub options: Options,
+    pub attributes: Attributes,
 }
 
 /// Attributes of an operator.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub enum Options {
+pub enum Attributes {
     /// None that matter here.
     #[default]
     None,

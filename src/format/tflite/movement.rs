@@ -1,7 +1,7 @@
 //! Slices, resizes, reductions, products and the like for the [writer](super::write).
 
 use super::layout;
-use super::model::Options;
+use super::model::Attributes;
 use super::schema::{self, Fused};
 use super::write::Lowering;
 use crate::graph::Node;
@@ -33,7 +33,7 @@ impl Lowering<'_> {
         let begin = self.integers("", len.clone(), &begin);
         let end = self.integers("", len.clone(), &end);
         let strides = self.integers("", len, &strides);
-        let options = Options::StridedSlice { end_mask: masks, other_masks: false };
+        let options = Attributes::StridedSlice { end_mask: masks, other_masks: false };
         self.emit(schema::STRIDED_SLICE, 1, &[x, begin, end, strides], output, options);
         Ok(output)
     }
@@ -60,7 +60,7 @@ impl Lowering<'_> {
         let size = self.integers("", vec![2], &resize.size.map(|n| n as i32));
         let output = self.tensor("", layout::shape(self.graph.shape(node.output)));
         let version = if half_pixel { 3 } else { 1 };
-        self.emit(code, version, &[x, size], output, Options::Resize { align_corners, half_pixel });
+        self.emit(code, version, &[x, size], output, Attributes::Resize { align_corners, half_pixel });
         Ok(output)
     }
 
@@ -84,7 +84,7 @@ impl Lowering<'_> {
             !keep_dims && result.len() < 4 && layout::keeps_order(&layout::shape(&kept), &layout_back(&kept));
         let shape = if plain { result.clone() } else { layout::shape(&kept) };
         let y = self.tensor("", shape);
-        self.emit(code, 1, &[x, indices], y, Options::Reduce(!plain));
+        self.emit(code, 1, &[x, indices], y, Attributes::Reduce(!plain));
         if keep_dims || plain {
             return y;
         }
@@ -106,7 +106,7 @@ impl Lowering<'_> {
     ) -> Done {
         let graph = self.graph;
         let weights = graph.value(node.inputs[1]);
-        let data = graph.constant_f32(node.inputs[1]).ok_or("its second matrix is not constant")?;
+        let data = self.constant(node.inputs[1]).ok_or("its second matrix is not constant")?;
         let &[_, n] = graph.shape(node.output) else { return Err("its result is no matrix".into()) };
         let mut x = self.stored(node.inputs[0]);
         if trans_a {
@@ -114,14 +114,17 @@ impl Lowering<'_> {
         }
         // FULLY_CONNECTED wants [out, in].
         let mut matrix =
-            if trans_b { data.to_vec() } else { layout::transpose(data, &weights.shape, &[1, 0]) };
+            if trans_b { data.clone() } else { layout::transpose(&data, &weights.shape, &[1, 0]) };
+        if alpha != 1.0 && self.integer {
+            return Err("scaled weights leave their grid".into());
+        }
         matrix.iter_mut().for_each(|v| *v *= alpha);
         let k = matrix.len() / n.max(1);
-        let matrix = self.weights(&weights.name, vec![n, k], &matrix);
+        let matrix = self.weights(node.inputs[1], vec![n, k], &matrix);
         let mut inputs = vec![x, matrix];
         let mut late = None;
         if let Some(&id) = node.inputs.get(2) {
-            let c = graph.constant_f32(id).ok_or("its third input is not constant")?;
+            let c = self.constant(id).ok_or("its third input is not constant")?;
             let c: Vec<f32> = c.iter().map(|v| v * beta).collect();
             match c.len() {
                 1 => inputs.push(self.floats("", vec![n], &vec![c[0]; n])),
@@ -132,9 +135,9 @@ impl Lowering<'_> {
             }
         }
         let mut y = self.tensor("", graph.shape(node.output).to_vec());
-        self.emit(schema::FULLY_CONNECTED, 1, &inputs, y, Options::FullyConnected(Fused::None));
+        self.emit(schema::FULLY_CONNECTED, 1, &inputs, y, Attributes::FullyConnected(Fused::None));
         if let Some(c) = late {
-            y = self.map(schema::ADD, 1, &[y, c], Options::Arithmetic(Fused::None));
+            y = self.map(schema::ADD, 1, &[y, c], Attributes::Arithmetic(Fused::None));
         }
         Ok(y)
     }
@@ -142,7 +145,7 @@ impl Lowering<'_> {
     pub(super) fn mat_mul(&mut self, node: &Node) -> Done {
         let (a, b) = (self.plain(node.inputs[0]), self.plain(node.inputs[1]));
         let output = self.tensor("", self.graph.shape(node.output).to_vec());
-        self.emit(schema::BATCH_MATMUL, 1, &[a, b], output, Options::BatchMatMul);
+        self.emit(schema::BATCH_MATMUL, 1, &[a, b], output, Attributes::BatchMatMul);
         Ok(self.unplain(output))
     }
 
@@ -156,17 +159,17 @@ impl Lowering<'_> {
         let amounts = self.integers("", vec![before.len(), 2], &amounts);
         let output = self.tensor("", layout::shape(self.graph.shape(node.output)));
         match mode {
-            PadMode::Constant(0.0) => self.emit(schema::PAD, 1, &[x, amounts], output, Options::None),
+            PadMode::Constant(0.0) => self.emit(schema::PAD, 1, &[x, amounts], output, Attributes::None),
             PadMode::Constant(value) => {
                 let value = self.floats("", vec![], &[value]);
-                self.emit(schema::PADV2, 1, &[x, amounts, value], output, Options::None);
+                self.emit(schema::PADV2, 1, &[x, amounts, value], output, Attributes::None);
             }
             PadMode::Reflect => {
-                self.emit(schema::MIRROR_PAD, 1, &[x, amounts], output, Options::MirrorPad(false));
+                self.emit(schema::MIRROR_PAD, 1, &[x, amounts], output, Attributes::MirrorPad(false));
             }
             // One element mirrored with its edge is the edge repeated.
             PadMode::Edge if single => {
-                self.emit(schema::MIRROR_PAD, 1, &[x, amounts], output, Options::MirrorPad(true));
+                self.emit(schema::MIRROR_PAD, 1, &[x, amounts], output, Attributes::MirrorPad(true));
             }
             PadMode::Edge => return Err("repeating an edge more than once".into()),
         }
@@ -184,7 +187,7 @@ impl Lowering<'_> {
         let indices: Vec<i32> = indices.iter().map(|&i| i as i32).collect();
         let indices = self.integers("", indices_shape.to_vec(), &indices);
         let output = self.tensor("", self.graph.shape(node.output).to_vec());
-        self.emit(schema::GATHER, 1, &[x, indices], output, Options::Gather(axis));
+        self.emit(schema::GATHER, 1, &[x, indices], output, Attributes::Gather(axis));
         self.unplain(output)
     }
 }

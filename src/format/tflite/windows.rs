@@ -2,7 +2,7 @@
 //! padding becomes an operator of its own.
 
 use super::layout;
-use super::model::{Options, Window};
+use super::model::{Attributes, Window};
 use super::schema::{self, Fused, Padding};
 use super::write::Lowering;
 use crate::graph::op::{Conv, ConvTranspose, Pool, PoolKind, Residual};
@@ -53,10 +53,10 @@ impl Lowering<'_> {
         let amounts = self.integers("", vec![4, 2], &amounts);
         let output = self.tensor("", shape);
         if value == 0.0 {
-            self.emit(schema::PAD, 1, &[x, amounts], output, Options::None);
+            self.emit(schema::PAD, 1, &[x, amounts], output, Attributes::None);
         } else {
             let value = self.floats("", vec![], &[value]);
-            self.emit(schema::PADV2, 1, &[x, amounts, value], output, Options::None);
+            self.emit(schema::PADV2, 1, &[x, amounts, value], output, Attributes::None);
         }
         output
     }
@@ -84,15 +84,16 @@ impl Lowering<'_> {
         if !present {
             return Ok(self.floats("", vec![channels], &vec![0.0; channels]));
         }
-        let value = self.graph.value(node.inputs[2]);
-        let data = value.constant.as_ref().and_then(|t| t.as_f32()).ok_or("its bias is not constant")?;
-        Ok(self.floats(&value.name, vec![channels], data))
+        let id = node.inputs[2];
+        let data = self.constant(id).ok_or("its bias is not constant")?;
+        let name = self.graph.value(id).name.clone();
+        Ok(self.floats(&name, vec![channels], &data))
     }
 
     pub(super) fn conv(&mut self, node: &Node, conv: &Conv) -> Done {
         let graph = self.graph;
         let weights = graph.value(node.inputs[1]);
-        let data = graph.constant_f32(node.inputs[1]).ok_or("its weights are not constant")?;
+        let data = self.constant(node.inputs[1]).ok_or("its weights are not constant")?;
         let [out, per_group, kh, kw] = shape::rank4(&weights.shape)?;
         let channels = per_group * conv.groups;
         let x = self.stored(node.inputs[0]);
@@ -105,14 +106,14 @@ impl Lowering<'_> {
         // [out, in, kh, kw] to [out, kh, kw, in], or to [1, kh, kw, out] where each channel stands alone.
         let (code, version, filter_shape, perm, options) = if depthwise {
             let version = if conv.dilations == [1, 1] { 1 } else { 2 };
-            let options = Options::Depthwise(window, out / channels);
+            let options = Attributes::Depthwise(window, out / channels);
             (schema::DEPTHWISE_CONV_2D, version, vec![1, kh, kw, out], [1, 2, 3, 0], options)
         } else {
             let version = if conv.groups > 1 { 6 } else { 1 };
-            (schema::CONV_2D, version, vec![out, kh, kw, per_group], [0, 2, 3, 1], Options::Conv(window))
+            (schema::CONV_2D, version, vec![out, kh, kw, per_group], [0, 2, 3, 1], Attributes::Conv(window))
         };
-        let filter = layout::transpose(data, &weights.shape, &perm);
-        let filter = self.weights(&weights.name, filter_shape, &filter);
+        let filter = layout::transpose(&data, &weights.shape, &perm);
+        let filter = self.weights(node.inputs[1], filter_shape, &filter);
         let bias = self.bias(node, conv.bias, out)?;
         let mut y = self.tensor("", layout::shape(graph.shape(node.output)));
         self.emit(code, version, &[x, filter, bias], y, options);
@@ -121,7 +122,7 @@ impl Lowering<'_> {
             let residual = self.stored(*node.inputs.last().ok_or("its residual is missing")?);
             let late = conv.residual == Some(Residual::BeforeActivation);
             let (fused, rest) = split(conv.activation.filter(|_| late));
-            y = self.map(schema::ADD, 1, &[y, residual], Options::Arithmetic(fused));
+            y = self.map(schema::ADD, 1, &[y, residual], Attributes::Arithmetic(fused));
             y = self.activate(y, rest)?;
         }
         Ok(y)
@@ -130,7 +131,7 @@ impl Lowering<'_> {
     pub(super) fn conv_transpose(&mut self, node: &Node, conv: &ConvTranspose) -> Done {
         let graph = self.graph;
         let weights = graph.value(node.inputs[1]);
-        let data = graph.constant_f32(node.inputs[1]).ok_or("its weights are not constant")?;
+        let data = self.constant(node.inputs[1]).ok_or("its weights are not constant")?;
         let [channels, out, kh, kw] = shape::rank4(&weights.shape)?;
         if conv.groups != 1 || conv.dilations != [1, 1] {
             return Err("transposed convolutions with groups or dilations".into());
@@ -153,20 +154,20 @@ impl Lowering<'_> {
                 (Padding::Valid, vec![result[0], extent(0), extent(1), out])
             }
         };
-        let filter = layout::transpose(data, &[channels, out, kh, kw], &[1, 2, 3, 0]);
-        let filter = self.weights(&weights.name, vec![out, kh, kw, channels], &filter);
+        let filter = layout::transpose(&data, &[channels, out, kh, kw], &[1, 2, 3, 0]);
+        let filter = self.weights(node.inputs[1], vec![out, kh, kw, channels], &filter);
         let bias = self.bias(node, conv.bias, out)?;
         let sizes: Vec<i32> = full.iter().map(|&n| n as i32).collect();
         let sizes = self.integers("", vec![4], &sizes);
         let mut y = self.tensor("", full.clone());
         let window = Window { padding, strides: conv.strides, dilations: [1, 1], fused: Fused::None };
-        self.emit(schema::TRANSPOSE_CONV, 3, &[sizes, filter, x, bias], y, Options::TransposeConv(window));
+        self.emit(schema::TRANSPOSE_CONV, 3, &[sizes, filter, x, bias], y, Attributes::TransposeConv(window));
         if full != result {
             let begin = self.integers("", vec![4], &[0, conv.pads[0] as i32, conv.pads[1] as i32, 0]);
             let size: Vec<i32> = result.iter().map(|&n| n as i32).collect();
             let size = self.integers("", vec![4], &size);
             let crop = self.tensor("", result);
-            self.emit(schema::SLICE, 1, &[y, begin, size], crop, Options::None);
+            self.emit(schema::SLICE, 1, &[y, begin, size], crop, Attributes::None);
             y = crop;
         }
         self.activate(y, conv.activation)
@@ -191,7 +192,7 @@ impl Lowering<'_> {
             self.padded(x, pool.kernel, window, value)
         };
         let made = self.shape(x) != input;
-        let options = Options::Pool(
+        let options = Attributes::Pool(
             Window { padding, strides: pool.strides, dilations: [1, 1], fused: Fused::None },
             pool.kernel,
         );
@@ -201,7 +202,7 @@ impl Lowering<'_> {
             // What was divided by the whole window is divided by the taps that met the picture.
             let factors = self.taps(&input, &result, pool);
             let factors = self.floats("", vec![1, result[1], result[2], 1], &factors);
-            y = self.map(schema::MUL, 1, &[y, factors], Options::Arithmetic(Fused::None));
+            y = self.map(schema::MUL, 1, &[y, factors], Attributes::Arithmetic(Fused::None));
         }
         Ok(y)
     }

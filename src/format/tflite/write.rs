@@ -1,14 +1,17 @@
-//! A graph as a TFLite model: operator by operator, channels last, padding that TFLite knows or made explicit.
+//! A graph as a TFLite model: operator by operator, channels last, padding that TFLite knows or made explicit;
+//! what lies between a `Dequantize` and a `Quantize` on [integers](super::grid).
 
 use std::collections::HashMap;
 
 use half::f16;
 
+use super::grid;
 use super::layout;
-use super::model::{Model, Operator, Options, Tensor};
+use super::model::{Attributes, Model, Operator, Tensor};
 use super::schema::{self, Code, Fused, Kind};
 use crate::error::{Error, Result};
 use crate::graph::op::Binary;
+use crate::graph::quantization::Quantization;
 use crate::graph::{Graph, Node, Op, Unary, ValueId, passes};
 
 /// How weights are stored.
@@ -22,15 +25,41 @@ pub enum Weights {
     F16,
 }
 
-/// Turns a graph into a TFLite model.
+/// How a network is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// How weights that are floats are stored.
+    pub weights: Weights,
+    /// Give and take 8-bit integers, as the Edge TPU wants it, where the graph's inputs go straight onto a
+    /// grid and its outputs come straight off one. Without it inputs and outputs are floats.
+    pub integer_io: bool,
+}
+
+/// Turns a graph into a TFLite model. A graph with an integer grid
+/// ([`quantization`](crate::graph::quantization)) becomes one of 8-bit operators.
 ///
 /// # Errors
 /// [`Error::UnsupportedOperator`] for what TFLite has no operator for.
-pub fn lower(graph: &Graph, weights: Weights) -> Result<Model> {
+pub fn lower(graph: &Graph, options: Options) -> Result<Model> {
     let mut graph = graph.clone();
-    passes::simplify(&mut graph);
+    // The passes would fold weights off their grid.
+    if !graph.nodes.iter().any(|n| matches!(n.op, Op::Dequantize(_))) {
+        passes::simplify(&mut graph);
+    }
     let graph = &graph;
-    let mut lowering = Lowering { graph, weights, model: Model::default(), at: HashMap::new() };
+    let mut lowering = Lowering {
+        graph,
+        weights: options.weights,
+        integer_io: options.integer_io,
+        model: Model::default(),
+        at: HashMap::new(),
+        producers: graph.producers(),
+        grids: grid::grids(graph),
+        sources: HashMap::new(),
+        computed: HashMap::new(),
+        on_grid: HashMap::new(),
+        integer: false,
+    };
     lowering.model.description = concat!("endort ", env!("CARGO_PKG_VERSION")).to_owned();
     for &id in &graph.inputs {
         let tensor = lowering.stored(id);
@@ -54,9 +83,22 @@ pub fn lower(graph: &Graph, weights: Weights) -> Result<Model> {
 pub(super) struct Lowering<'a> {
     pub(super) graph: &'a Graph,
     weights: Weights,
-    model: Model,
-    /// The tensor that holds each value.
-    at: HashMap<ValueId, usize>,
+    pub(super) integer_io: bool,
+    pub(super) model: Model,
+    /// The tensor that holds each value, as floats.
+    pub(super) at: HashMap<ValueId, usize>,
+    /// Which node computes each value.
+    pub(super) producers: Vec<Option<usize>>,
+    /// Grids of values that go nowhere else.
+    pub(super) grids: HashMap<ValueId, Quantization>,
+    /// The value that each constant tensor was made of.
+    pub(super) sources: HashMap<usize, ValueId>,
+    /// Values that an operator on integers computed, before their `Quantize`.
+    pub(super) computed: HashMap<ValueId, usize>,
+    /// Tensors on a grid, by the result of `Quantize` and of `Dequantize`.
+    pub(super) on_grid: HashMap<ValueId, usize>,
+    /// Whether a node is being written that may turn out to compute on integers.
+    pub(super) integer: bool,
 }
 
 /// An error says what TFLite cannot do.
@@ -65,20 +107,33 @@ type Done<T = ()> = std::result::Result<T, String>;
 impl Lowering<'_> {
     /// The tensor of a value; a new one where it has none yet.
     pub(super) fn stored(&mut self, id: ValueId) -> usize {
-        if let Some(&tensor) = self.at.get(&id) {
+        let on_grid = self.on_grid.get(&id).copied();
+        if let Some(tensor) = on_grid.filter(|_| self.integer) {
+            return tensor;
+        }
+        if let Some(&tensor) = self.at.get(&id).filter(|_| !self.integer) {
             return tensor;
         }
         let value = self.graph.value(id);
         let shape = layout::shape(&value.shape);
-        let tensor = match value.constant.as_ref().and_then(|t| t.as_f32()) {
-            Some(data) if value.shape.len() == 4 => {
-                let data = layout::transpose(data, &value.shape, &layout::from_graph());
-                self.floats(&value.name, shape, &data)
+        let tensor = match (self.constant(id), on_grid) {
+            (Some(data), _) => {
+                let data = if value.shape.len() == 4 {
+                    layout::transpose(&data, &value.shape, &layout::from_graph())
+                } else {
+                    data
+                };
+                let tensor = self.floats(&value.name, shape, &data);
+                self.sources.insert(tensor, id);
+                tensor
             }
-            Some(data) => self.floats(&value.name, shape, data),
-            None => self.tensor(&value.name, shape),
+            (None, Some(tensor)) => self.widened(id, tensor),
+            (None, None) => self.tensor(&value.name, shape),
         };
-        self.at.insert(id, tensor);
+        // A constant that an operator on integers uses is stored for it alone.
+        if !self.integer {
+            self.at.insert(id, tensor);
+        }
         tensor
     }
 
@@ -109,10 +164,13 @@ impl Lowering<'_> {
         self.add(Tensor { name, shape, kind: Kind::I32, data: Some(data), quantization: None })
     }
 
-    /// Weights: constants that are stored in half precision where that is asked for.
-    pub(super) fn weights(&mut self, name: &str, shape: Vec<usize>, data: &[f32]) -> usize {
-        if self.weights == Weights::F32 {
-            return self.floats(name, shape, data);
+    /// Weights, made of the value `id`: constants that are stored in half precision where that is asked for.
+    pub(super) fn weights(&mut self, id: ValueId, shape: Vec<usize>, data: &[f32]) -> usize {
+        let name = &self.graph.value(id).name;
+        if self.weights == Weights::F32 || self.integer {
+            let tensor = self.floats(name, shape, data);
+            self.sources.insert(tensor, id);
+            return tensor;
         }
         let halves = data.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
         let (kind, data) = (Kind::F16, Some(halves));
@@ -120,7 +178,7 @@ impl Lowering<'_> {
             Tensor { name: format!("{name}.f16"), shape: shape.clone(), kind, data, quantization: None };
         let half = self.add(half);
         let wide = self.tensor(name, shape);
-        self.emit(schema::DEQUANTIZE, 3, &[half], wide, Options::None);
+        self.emit(schema::DEQUANTIZE, 3, &[half], wide, Attributes::None);
         wide
     }
 
@@ -136,17 +194,23 @@ impl Lowering<'_> {
         version: i32,
         inputs: &[usize],
         output: usize,
-        options: Options,
+        attributes: Attributes,
     ) {
         let inputs = inputs.iter().copied().map(Some).collect();
         let outputs = vec![output];
-        self.model.operators.push(Operator { code, custom: None, version, inputs, outputs, options });
+        self.model.operators.push(Operator { code, custom: None, version, inputs, outputs, attributes });
     }
 
     /// A step whose result has the shape of its first input.
-    pub(super) fn map(&mut self, code: Code, version: i32, inputs: &[usize], options: Options) -> usize {
+    pub(super) fn map(
+        &mut self,
+        code: Code,
+        version: i32,
+        inputs: &[usize],
+        attributes: Attributes,
+    ) -> usize {
         let output = self.tensor("", self.shape(inputs[0]));
-        self.emit(code, version, inputs, output, options);
+        self.emit(code, version, inputs, output, attributes);
         output
     }
 
@@ -160,7 +224,7 @@ impl Lowering<'_> {
         let indices: Vec<i32> = perm.iter().map(|&a| a as i32).collect();
         let indices = self.integers("", vec![perm.len()], &indices);
         let output = self.tensor("", moved);
-        self.emit(schema::TRANSPOSE, 1, &[tensor, indices], output, Options::None);
+        self.emit(schema::TRANSPOSE, 1, &[tensor, indices], output, Attributes::None);
         output
     }
 
@@ -172,7 +236,7 @@ impl Lowering<'_> {
         let extents: Vec<i32> = shape.iter().map(|&n| n as i32).collect();
         let extents = self.integers("", vec![shape.len()], &extents);
         let output = self.tensor("", shape.clone());
-        self.emit(schema::RESHAPE, 1, &[tensor, extents], output, Options::Reshape(shape));
+        self.emit(schema::RESHAPE, 1, &[tensor, extents], output, Attributes::Reshape(shape));
         output
     }
 
@@ -199,15 +263,21 @@ impl Lowering<'_> {
 
     /// A value that the caller gets: a tensor of its own, under the graph's name.
     fn output(&mut self, id: ValueId) {
-        let mut tensor = self.stored(id);
+        let on_grid = self.on_grid.get(&id).copied().filter(|_| self.integer_io);
+        let mut tensor = on_grid.unwrap_or_else(|| self.stored(id));
         let taken = self.model.inputs.contains(&tensor) || self.model.outputs.contains(&tensor);
         let name = &self.graph.value(id).name;
-        if taken || self.model.tensors[tensor].data.is_some() || self.model.tensors[tensor].name != *name {
+        if !taken && self.model.tensors[tensor].data.is_none() {
+            self.model.tensors[tensor].name.clone_from(name);
+        } else {
             let shape = self.shape(tensor);
             let extents: Vec<i32> = shape.iter().map(|&n| n as i32).collect();
             let extents = self.integers("", vec![shape.len()], &extents);
             let copy = self.tensor(name, shape.clone());
-            self.emit(schema::RESHAPE, 1, &[tensor, extents], copy, Options::Reshape(shape));
+            self.emit(schema::RESHAPE, 1, &[tensor, extents], copy, Attributes::Reshape(shape));
+            let source = self.model.tensors[tensor].clone();
+            let target = &mut self.model.tensors[copy];
+            (target.kind, target.quantization) = (source.kind, source.quantization);
             tensor = copy;
         }
         self.model.outputs.push(tensor);
@@ -224,10 +294,12 @@ impl Lowering<'_> {
         }
         let full: Vec<usize> =
             std::iter::repeat_n(1, rank - shape.len()).chain(shape.iter().copied()).collect();
-        if let Some(data) = self.graph.constant_f32(id) {
-            let data = layout::transpose(data, &full, &layout::from_graph());
+        if let Some(data) = self.constant(id) {
+            let data = if rank == 4 { layout::transpose(&data, &full, &layout::from_graph()) } else { data };
             let name = self.graph.value(id).name.clone();
-            return Ok(self.floats(&name, layout::shape(&full), &data));
+            let tensor = self.floats(&name, layout::shape(&full), &data);
+            self.sources.insert(tensor, id);
+            return Ok(tensor);
         }
         let tensor = self.stored(id);
         let tensor = self.reshape(tensor, full);
@@ -236,14 +308,14 @@ impl Lowering<'_> {
 
     /// A function of each value.
     pub(super) fn unary(&mut self, x: usize, unary: Unary) -> Done<usize> {
-        let simple = |code, version| Some((code, version, Options::None));
+        let simple = |code, version| Some((code, version, Attributes::None));
         let found = match unary {
             Unary::Relu => simple(schema::RELU, 1),
             Unary::Clip { min: 0.0, max: 6.0 } => simple(schema::RELU6, 1),
             Unary::Clip { min: -1.0, max: 1.0 } => simple(schema::RELU_N1_TO_1, 1),
             Unary::Sigmoid => simple(schema::LOGISTIC, 1),
             Unary::HardSwish => simple(schema::HARD_SWISH, 1),
-            Unary::LeakyRelu { alpha } => Some((schema::LEAKY_RELU, 1, Options::LeakyRelu(alpha))),
+            Unary::LeakyRelu { alpha } => Some((schema::LEAKY_RELU, 1, Attributes::LeakyRelu(alpha))),
             Unary::Elu { alpha: 1.0 } => simple(schema::ELU, 1),
             Unary::Tanh => simple(schema::TANH, 1),
             Unary::Exp => simple(schema::EXP, 1),
@@ -255,8 +327,8 @@ impl Lowering<'_> {
             Unary::Ceil => simple(schema::CEIL, 1),
             _ => None,
         };
-        if let Some((code, version, options)) = found {
-            return Ok(self.map(code, version, &[x], options));
+        if let Some((code, version, attributes)) = found {
+            return Ok(self.map(code, version, &[x], attributes));
         }
         match unary {
             Unary::Clip { min, max } => {
@@ -275,32 +347,32 @@ impl Lowering<'_> {
                 self.unary(y, Unary::Clip { min: 0.0, max: 1.0 })
             }
             Unary::Silu => {
-                let gate = self.map(schema::LOGISTIC, 1, &[x], Options::None);
-                Ok(self.map(schema::MUL, 1, &[x, gate], Options::Arithmetic(Fused::None)))
+                let gate = self.map(schema::LOGISTIC, 1, &[x], Attributes::None);
+                Ok(self.map(schema::MUL, 1, &[x, gate], Attributes::Arithmetic(Fused::None)))
             }
             // max(x, 0) + alpha (e^min(x, 0) - 1)
             Unary::Elu { alpha } => {
                 let low = self.with_scalar(schema::MINIMUM, x, 0.0);
-                let low = self.map(schema::EXP, 1, &[low], Options::None);
+                let low = self.map(schema::EXP, 1, &[low], Attributes::None);
                 let low = self.with_scalar(schema::SUB, low, 1.0);
                 let low = self.with_scalar(schema::MUL, low, alpha);
-                let high = self.map(schema::RELU, 1, &[x], Options::None);
-                Ok(self.map(schema::ADD, 1, &[high, low], Options::Arithmetic(Fused::None)))
+                let high = self.map(schema::RELU, 1, &[x], Attributes::None);
+                Ok(self.map(schema::ADD, 1, &[high, low], Attributes::Arithmetic(Fused::None)))
             }
             // max(x, 0) + ln(1 + e^-|x|)
             Unary::Softplus => {
-                let low = self.map(schema::ABS, 1, &[x], Options::None);
-                let low = self.map(schema::NEG, 1, &[low], Options::None);
-                let low = self.map(schema::EXP, 1, &[low], Options::None);
+                let low = self.map(schema::ABS, 1, &[x], Attributes::None);
+                let low = self.map(schema::NEG, 1, &[low], Attributes::None);
+                let low = self.map(schema::EXP, 1, &[low], Attributes::None);
                 let low = self.with_scalar(schema::ADD, low, 1.0);
-                let low = self.map(schema::LOG, 1, &[low], Options::None);
-                let high = self.map(schema::RELU, 1, &[x], Options::None);
-                Ok(self.map(schema::ADD, 1, &[high, low], Options::Arithmetic(Fused::None)))
+                let low = self.map(schema::LOG, 1, &[low], Attributes::None);
+                let high = self.map(schema::RELU, 1, &[x], Attributes::None);
+                Ok(self.map(schema::ADD, 1, &[high, low], Attributes::Arithmetic(Fused::None)))
             }
             Unary::Reciprocal => {
                 let one = self.floats("", vec![], &[1.0]);
                 let output = self.tensor("", self.shape(x));
-                self.emit(schema::DIV, 1, &[one, x], output, Options::Arithmetic(Fused::None));
+                self.emit(schema::DIV, 1, &[one, x], output, Attributes::Arithmetic(Fused::None));
                 Ok(output)
             }
             other => Err(format!("there is no operator for {other:?}")),
@@ -309,11 +381,11 @@ impl Lowering<'_> {
 
     fn with_scalar(&mut self, code: Code, x: usize, value: f32) -> usize {
         let value = self.floats("", vec![], &[value]);
-        let options = match code {
-            schema::MAXIMUM | schema::MINIMUM => Options::None,
-            _ => Options::Arithmetic(Fused::None),
+        let attributes = match code {
+            schema::MAXIMUM | schema::MINIMUM => Attributes::None,
+            _ => Attributes::Arithmetic(Fused::None),
         };
-        self.map(code, 1, &[x, value], options)
+        self.map(code, 1, &[x, value], attributes)
     }
 
     /// An activation that follows `x`.
@@ -322,6 +394,22 @@ impl Lowering<'_> {
     }
 
     fn node(&mut self, node: &Node) -> Done {
+        match &node.op {
+            Op::Quantize(q) => return self.quantize(node, q),
+            Op::Dequantize(_) => {
+                self.dequantize(node);
+                return Ok(());
+            }
+            _ if self.try_integer(node) => return Ok(()),
+            _ => {}
+        }
+        let output = self.operator(node)?;
+        self.finish(node, output);
+        Ok(())
+    }
+
+    /// Writes what a node computes and gives the tensor that holds it.
+    pub(super) fn operator(&mut self, node: &Node) -> Done<usize> {
         let output = match &node.op {
             Op::Conv(conv) => self.conv(node, conv)?,
             Op::ConvTranspose(conv) => self.conv_transpose(node, conv)?,
@@ -340,7 +428,7 @@ impl Lowering<'_> {
                     [1, _, ..] if shape.len() == rank => self.drop_batch(slope),
                     _ => slope,
                 };
-                self.map(schema::PRELU, 1, &[x, slope], Options::None)
+                self.map(schema::PRELU, 1, &[x, slope], Attributes::None)
             }
             Op::Binary(binary) => self.binary(node, *binary)?,
             Op::Softmax { axis } => self.softmax(node, *axis)?,
@@ -348,8 +436,8 @@ impl Lowering<'_> {
                 let rank = self.graph.shape(node.output).len();
                 let inputs: Vec<usize> = node.inputs.iter().map(|&id| self.stored(id)).collect();
                 let output = self.tensor("", layout::shape(self.graph.shape(node.output)));
-                let options = Options::Concat(layout::axis(*axis, rank), Fused::None);
-                self.emit(schema::CONCATENATION, 1, &inputs, output, options);
+                let attributes = Attributes::Concat(layout::axis(*axis, rank), Fused::None);
+                self.emit(schema::CONCATENATION, 1, &inputs, output, attributes);
                 output
             }
             Op::Slice { ranges } => self.slice(node, ranges)?,
@@ -377,18 +465,13 @@ impl Lowering<'_> {
                 let extents: Vec<i32> = stored.iter().map(|&n| n as i32).collect();
                 let extents = self.integers("", vec![stored.len()], &extents);
                 let output = self.tensor("", stored);
-                self.emit(schema::BROADCAST_TO, 2, &[x, extents], output, Options::None);
+                self.emit(schema::BROADCAST_TO, 2, &[x, extents], output, Attributes::None);
                 output
             }
             Op::Identity => self.stored(node.inputs[0]),
-            #[allow(
-                unreachable_patterns,
-                reason = "operators may be added to the graph before this file knows them"
-            )]
-            other => return Err(format!("there is no way to write {}", other.name())),
+            Op::Quantize(_) | Op::Dequantize(_) => return Err("a grid is no operator of its own".into()),
         };
-        self.finish(node, output);
-        Ok(())
+        Ok(output)
     }
 
     fn drop_batch(&mut self, tensor: usize) -> usize {
@@ -412,25 +495,25 @@ impl Lowering<'_> {
             Binary::Max => schema::MAXIMUM,
             Binary::Min => schema::MINIMUM,
         };
-        let options = match binary {
-            Binary::Pow | Binary::Max | Binary::Min => Options::None,
-            _ => Options::Arithmetic(Fused::None),
+        let attributes = match binary {
+            Binary::Pow | Binary::Max | Binary::Min => Attributes::None,
+            _ => Attributes::Arithmetic(Fused::None),
         };
         let shape = self.graph.shape(node.output).to_vec();
         let a = self.broadcastable(node.inputs[0], shape.len())?;
         let b = self.broadcastable(node.inputs[1], shape.len())?;
         let output = self.tensor("", layout::shape(&shape));
-        self.emit(code, 1, &[a, b], output, options);
+        self.emit(code, 1, &[a, b], output, attributes);
         Ok(output)
     }
 
     /// scale (x - mean) / √(variance + ε) + bias, as a product and a sum.
     fn batch_norm(&mut self, node: &Node, epsilon: f32) -> Done<usize> {
         let graph = self.graph;
-        let constant = |i: usize| graph.constant_f32(node.inputs[i]).ok_or("its parameters are not constant");
+        let constant = |i: usize| self.constant(node.inputs[i]).ok_or("its parameters are not constant");
         let (scale, bias, mean, variance) = (constant(1)?, constant(2)?, constant(3)?, constant(4)?);
-        let factor: Vec<f32> = scale.iter().zip(variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
-        let offset: Vec<f32> = bias.iter().zip(mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
+        let factor: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
+        let offset: Vec<f32> = bias.iter().zip(&mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
         let rank = graph.shape(node.inputs[0]).len();
         if rank != 4 && rank != 2 {
             return Err(format!("normalising {rank} axes"));
@@ -438,8 +521,8 @@ impl Lowering<'_> {
         let x = self.stored(node.inputs[0]);
         let factor = self.floats("", vec![factor.len()], &factor);
         let offset = self.floats("", vec![offset.len()], &offset);
-        let y = self.map(schema::MUL, 1, &[x, factor], Options::Arithmetic(Fused::None));
-        Ok(self.map(schema::ADD, 1, &[y, offset], Options::Arithmetic(Fused::None)))
+        let y = self.map(schema::MUL, 1, &[x, factor], Attributes::Arithmetic(Fused::None));
+        Ok(self.map(schema::ADD, 1, &[y, offset], Attributes::Arithmetic(Fused::None)))
     }
 
     fn softmax(&mut self, node: &Node, axis: usize) -> Done<usize> {
@@ -448,12 +531,12 @@ impl Lowering<'_> {
         let axis = layout::axis(axis, rank);
         let last = rank - 1;
         if axis == last {
-            return Ok(self.map(schema::SOFTMAX, 1, &[x], Options::Softmax));
+            return Ok(self.map(schema::SOFTMAX, 1, &[x], Attributes::Softmax));
         }
         let mut perm: Vec<usize> = (0..rank).collect();
         perm.swap(axis, last);
         let x = self.transpose(x, &perm);
-        let y = self.map(schema::SOFTMAX, 1, &[x], Options::Softmax);
+        let y = self.map(schema::SOFTMAX, 1, &[x], Attributes::Softmax);
         Ok(self.transpose(y, &perm))
     }
 }
