@@ -117,6 +117,14 @@ impl Graph {
         id
     }
 
+    /// Adds a value that the caller gets and that no step of this graph computes: for networks that are
+    /// executed from their file.
+    pub fn add_output(&mut self, name: impl Into<String>, shape: Vec<usize>) -> ValueId {
+        let id = self.add_value(Value { name: name.into(), shape, constant: None });
+        self.outputs.push(id);
+        id
+    }
+
     /// Adds a constant.
     pub fn add_constant(&mut self, name: impl Into<String>, tensor: Tensor) -> ValueId {
         let shape = tensor.shape().to_vec();

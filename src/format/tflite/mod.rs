@@ -1,7 +1,10 @@
 //! TFLite out (and, as far as it is needed to execute and judge a file, in).
 
+mod decode;
+pub mod edge_tpu;
 mod encode;
 mod grid;
+mod interface;
 mod layout;
 pub mod model;
 mod movement;
@@ -9,7 +12,9 @@ pub mod schema;
 mod windows;
 mod write;
 
+pub use decode::{decode, is_tflite, signature_outputs};
 pub use encode::encode;
+pub use interface::{channels_first, interface};
 pub use model::Model;
 pub use write::{Options, Weights, lower};
 
