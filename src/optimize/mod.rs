@@ -175,7 +175,10 @@ pub fn make(package: &Package, observed: &Observed, job: &Job<'_>) -> Result<Mad
     let tflite = match job.target {
         Target::Coral | Target::RaspberryPi => {
             let half = job.precision == Precision::Fp16;
-            Some(tflite::write(&graph, if half { Weights::F16 } else { Weights::F32 })?)
+            let weights = if half { Weights::F16 } else { Weights::F32 };
+            // The Edge TPU takes integers alone; other runtimes are given the floats that frames become.
+            let options = tflite::Options { weights, integer_io: job.target == Target::Coral };
+            Some(tflite::write(&graph, options)?)
         }
         Target::Cpu | Target::Jetson | Target::Apple | Target::Intel => None,
     };
