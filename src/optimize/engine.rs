@@ -86,13 +86,18 @@ impl Builder {
     ) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.arg(format!("--onnx={}", model.display())).arg(format!("--saveEngine={}", engine.display()));
-        match precision {
-            Precision::Fp32 => {}
-            Precision::Fp16 => drop(command.arg("--fp16")),
+        let formats: &[&str] = match precision {
+            Precision::Fp32 => &[],
+            Precision::Fp16 => &["--fp16"],
             // Layers that have no grid may be 16-bit.
-            Precision::Int8 => drop(command.args(["--int8", "--fp16"])),
-        }
-        command.arg("--skipInference").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            Precision::Int8 => &["--int8", "--fp16"],
+        };
+        command
+            .args(formats)
+            .arg("--skipInference")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| self.failed(format!("cannot be started: {e}")))?;
         let (send, receive) = crossbeam_channel::unbounded::<String>();
         let pipes: [Option<Box<dyn std::io::Read + Send>>; 2] = [

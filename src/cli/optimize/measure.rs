@@ -30,7 +30,14 @@ pub struct Measured {
 }
 
 impl Measured {
-    pub fn new(o: &Optimize<'_>, before: &Package, made: &Made, observed: &Observed) -> Result<Self> {
+    /// Measures `made` beside the original; `before` is the original at the size that `made` has.
+    pub fn new(
+        o: &Optimize<'_>,
+        original: &Package,
+        before: &Package,
+        made: &Made,
+        observed: &Observed,
+    ) -> Result<Self> {
         let cancel = &o.context.cancel;
         let inputs = &observed.calibrated.kept;
         let mut outputs = vec![];
@@ -40,9 +47,14 @@ impl Measured {
             outputs.push(compare::outputs(engine.as_mut(), inputs, cancel)?);
             *latency_ms = compare::latency_ms(engine.as_mut(), &inputs[0])?;
         }
+        if original.manifest.input != before.manifest.input {
+            let mut engine = open(o, original)?;
+            let input = vec![0.0; engine.input().len()];
+            latency_ms[0] = compare::latency_ms(engine.as_mut(), &input)?;
+        }
         let agreement = compare::agreement(&before.manifest, &outputs[0], &outputs[1]);
         let accuracy = match &o.args.ground_truth {
-            Some(folder) => Some([accuracy(o, before, folder)?, accuracy(o, &made.package, folder)?]),
+            Some(folder) => Some([accuracy(o, original, folder)?, accuracy(o, &made.package, folder)?]),
             None => None,
         };
         Ok(Self { runtime: RUNTIME, latency_ms, agreement, accuracy })

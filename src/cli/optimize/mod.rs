@@ -246,8 +246,8 @@ impl<'a> Optimize<'a> {
     }
 
     fn run(mut self) -> Result<Outcome> {
-        let size = self.args.input_size.map(|[width, height]| [height, width]);
-        let package = Package::open_at(&self.args.model, size).map_err(|e| explain_size(e, self.args))?;
+        let original = Package::open(&self.args.model)?;
+        let package = self.resized(&original)?;
         if package.manifest.optimization.is_some() {
             return Err(Error::Model {
                 model: self.args.model.clone(),
@@ -275,12 +275,12 @@ impl<'a> Optimize<'a> {
             self.warnings
                 .push(format!("{many} weight tensor(s) exceed half precision's range and stay 32-bit"));
         }
-        let measured = Measured::new(&self, &package, &made, &observed)?;
+        let measured = Measured::new(&self, &original, &package, &made, &observed)?;
         let missed = measured.dice_drop().is_some_and(|drop| drop > self.args.max_dice_drop);
         if missed && self.precision == Precision::Int8 && layers.is_none() {
             layers = Some(self.sensitivity(&package, &observed, &self.job())?);
         }
-        let mut report = Report::new(&self, &package, &made, &observed, &measured, layers);
+        let mut report = Report::new(&self, &original, &made, &observed, &measured, layers);
         if missed {
             self.publish(&report, None)?;
             return Ok(Outcome::Missed);
@@ -288,6 +288,18 @@ impl<'a> Optimize<'a> {
         self.write(&place, &package, made, &observed, &keep_float, &mut report)?;
         self.publish(&report, Some(&place))?;
         Ok(Outcome::Done)
+    }
+
+    /// The model with the input size that is asked for.
+    fn resized(&self, original: &Package) -> Result<Package> {
+        let input = &original.manifest.input;
+        match self.args.input_size {
+            Some([width, height]) if [width, height] != [input.width, input.height] => {
+                Package::open_at(&self.args.model, Some([height, width]))
+                    .map_err(|e| explain_size(e, self.args))
+            }
+            _ => Ok(original.clone()),
+        }
     }
 
     fn observe(&mut self, package: &Package) -> Result<Observed> {
@@ -331,7 +343,7 @@ impl<'a> Optimize<'a> {
 
     /// Fills in what the manifest records, builds the device's engine where that is possible, and writes all.
     fn write(
-        &mut self,
+        &self,
         place: &Path,
         package: &Package,
         made: Made,
@@ -357,9 +369,9 @@ impl<'a> Optimize<'a> {
                         driver: builder.driver,
                     });
                 }
-                None => self.warn(
-                    report,
-                    "trtexec is not on the PATH: the engine is built when the model is first loaded on the Jetson",
+                None => report.warnings.push(
+                    "trtexec is not on the PATH: the engine is built when the model is first loaded on the Jetson"
+                        .to_owned(),
                 ),
             }
         }
@@ -405,10 +417,6 @@ impl<'a> Optimize<'a> {
         });
         bar.finish_and_clear();
         built
-    }
-
-    fn warn(&mut self, report: &mut Report, text: &str) {
-        report.warnings.push(text.to_owned());
     }
 
     fn publish(&self, report: &Report, place: Option<&Path>) -> Result<()> {

@@ -38,7 +38,7 @@ pub struct Report {
     pub after: Figures,
     /// Operators that the passes removed or fused.
     pub operators_fused: usize,
-    /// How far the outputs differ on the same frames.
+    /// How far the outputs differ on the same frames, from the original at the same input size.
     pub agreement: Agreement,
     /// How much of the network is on an 8-bit grid.
     pub low_precision: LowPrecision,

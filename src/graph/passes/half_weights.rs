@@ -16,7 +16,7 @@ pub fn run(graph: &mut Graph) -> (usize, usize) {
         if v.len() < 2 {
             continue;
         }
-        if v.iter().any(|x| !(x.abs() <= f16::MAX.to_f32())) {
+        if !v.iter().all(|x| x.abs() <= f16::MAX.to_f32()) {
             too_large += 1;
             continue;
         }

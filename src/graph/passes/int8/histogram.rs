@@ -37,14 +37,12 @@ impl Default for Histogram {
 impl Histogram {
     /// Counts every `step`-th value. Minimum and maximum are those of all.
     pub fn add(&mut self, values: &[f32], step: usize) {
-        // Four lanes apart, so that this is compiled to vectors.
+        // Eight of each, so that this is compiled to vectors.
         let (mut low, mut high) = ([f32::INFINITY; 8], [f32::NEG_INFINITY; 8]);
         let (chunks, rest) = values.as_chunks::<8>();
         for chunk in chunks {
-            for i in 0..8 {
-                low[i] = low[i].min(chunk[i]);
-                high[i] = high[i].max(chunk[i]);
-            }
+            low.iter_mut().zip(chunk).for_each(|(l, v)| *l = l.min(*v));
+            high.iter_mut().zip(chunk).for_each(|(h, v)| *h = h.max(*v));
         }
         let low = low.into_iter().chain(rest.iter().copied()).fold(f32::INFINITY, f32::min);
         let high = high.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max);

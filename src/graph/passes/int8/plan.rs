@@ -56,6 +56,18 @@ pub fn plan(graph: &Graph, observations: &Observations, options: &Options) -> Re
             }
             needed.push(id);
         }
+        // What is joined to the values, or padded around them, must be on their grid too.
+        if is_passive(&node.op) {
+            let mut ends = match node.op {
+                Op::Pad { mode: PadMode::Constant(v), .. } => (v.min(0.0), v.max(0.0)),
+                _ => (0.0, 0.0),
+            };
+            for constant in node.inputs.iter().filter_map(|&id| graph.constant(id)) {
+                ends = constant.to_f32().iter().fold(ends, |(l, h), &v| (l.min(v), h.max(v)));
+            }
+            let range = ranges.entry(groups.root(node.output.index())).or_insert((0.0, 0.0));
+            *range = (range.0.min(ends.0), range.1.max(ends.1));
+        }
     }
     let grid_of = |id: ValueId| {
         let root = groups.root(id.index());

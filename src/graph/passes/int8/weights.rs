@@ -41,7 +41,7 @@ pub fn layer(
 ) -> Option<Layer> {
     let id = *node.inputs.get(1)?;
     let (data, shape) = (graph.constant_f32(id)?, graph.shape(id).to_vec());
-    let axis = channel_axis(&node.op, options.scheme).filter(|&a| a < shape.len());
+    let axis = channel_axis(&node.op, options.scheme).filter(|_| node.op != Op::MatMul || shape.len() == 2);
     let channels = outputs(&node.op, &shape);
     let mut bias = match node.inputs.get(2).and_then(|&id| graph.constant_f32(id)) {
         Some(bias) => bias.to_vec(),
