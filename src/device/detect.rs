@@ -11,11 +11,11 @@ use super::cpu::{self, CpuInfo};
 use super::info::{
     Accelerator, DeviceInfo, HardwareDecode, Kind, Machine, Problem, RuntimeFound, VideoDecode,
 };
-use super::library::{self, Libraries};
-use super::probe::{Hurdle, PACKAGES, Probe};
+use super::library::Libraries;
+use super::probe::{Hurdle, Probe};
 use super::recommend::{Build, Workload, recommend};
 use super::root::Root;
-use super::{bus, camera, coral, graphics, jetson, limits, nvidia, raspberry_pi, route, runtimes};
+use super::{bus, camera, coral, graphics, jetson, limits, nvidia, packages, raspberry_pi, route, runtimes};
 use crate::av;
 use crate::error::{Error, Result};
 
@@ -95,7 +95,7 @@ fn look(options: &Options, root: &Root) -> Machine {
     let mac = if options.live { apple::live() } else { None };
     let board = board(root, &info, mac.as_ref(), options.live);
     let libraries = Libraries::new(root, &board.arch, &options.environment, &options.libraries);
-    let packages = library::installed_packages(root, &PACKAGES);
+    let packages = packages::installed(root);
     let (access, live) = (&options.access, options.live);
     let probe = Probe { root, board: &board, access, libraries: &libraries, packages: &packages, live };
 

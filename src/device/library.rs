@@ -316,25 +316,6 @@ pub(super) fn version_in(file_name: &str) -> Option<String> {
     (is_version(&format!(".{version}")) && dots >= 1).then(|| version.to_owned())
 }
 
-/// Versions of packages in Debian's database, by name: `1.2.3` of `1.2.3-1+cuda12.6`.
-pub(super) fn installed_packages(root: &Root, wanted: &[&str]) -> BTreeMap<String, String> {
-    let mut versions = BTreeMap::new();
-    let mut name = None;
-    root.lines("var/lib/dpkg/status", |line| {
-        if let Some(package) = line.strip_prefix("Package: ") {
-            name = wanted.iter().find(|wanted| **wanted == package.trim());
-        } else if line.starts_with("Status: ") && !line.ends_with(" installed") {
-            name = None;
-        } else if let (Some(version), Some(name)) = (line.strip_prefix("Version: "), name) {
-            let version = version.split_once(':').map_or(version, |(_, version)| version);
-            let version = version.split(['-', '+', '~']).next().unwrap_or_default().trim();
-            versions.insert((*name).to_owned(), version.to_owned());
-        }
-        versions.len() < wanted.len()
-    });
-    versions
-}
-
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
@@ -406,18 +387,5 @@ mod tests {
         assert_eq!(version_in("libedgetpu.so.1"), None);
         assert_eq!(version_in("libopenvino.so.2450"), None);
         assert_eq!(version_in("libnvinfer.so.8.2.1").as_deref(), Some("8.2.1"));
-    }
-
-    #[test]
-    fn packages_are_those_that_are_installed() {
-        let folder = tempfile::tempdir().unwrap();
-        let status = "Package: libedgetpu1-std\nStatus: install ok installed\nVersion: 16.0\n\n\
-                      Package: tensorrt\nStatus: deinstall ok config-files\nVersion: 8.2.1.9-1+cuda10.2\n\n\
-                      Package: libnvinfer8\nStatus: install ok installed\nVersion: 8.2.1-1+cuda10.2\n";
-        write(folder.path(), "var/lib/dpkg/status", status.as_bytes());
-        let found =
-            installed_packages(&Root::new(folder.path()), &["libedgetpu1-std", "tensorrt", "libnvinfer8"]);
-        let expected = [("libedgetpu1-std", "16.0"), ("libnvinfer8", "8.2.1")];
-        assert_eq!(found, expected.map(|(n, v)| (n.to_owned(), v.to_owned())).into());
     }
 }

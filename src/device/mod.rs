@@ -28,6 +28,7 @@ mod library;
 mod limits;
 pub mod memory;
 mod nvidia;
+mod packages;
 mod probe;
 mod raspberry_pi;
 pub mod recommend;

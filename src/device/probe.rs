@@ -19,10 +19,6 @@ pub(super) struct Probe<'a> {
     pub live: bool,
 }
 
-/// Debian packages whose version tells what a file name does not.
-pub(super) const PACKAGES: [&str; 5] =
-    ["libedgetpu1-std", "libedgetpu1-max", "libnvinfer8", "libnvinfer10", "nvidia-jetpack"];
-
 /// Why something cannot be used, and what to do about it.
 pub(super) struct Hurdle {
     pub why: String,

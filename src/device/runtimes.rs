@@ -16,25 +16,27 @@ struct Known {
     variable: Option<&'static str>,
     /// Debian packages that tell its version.
     packages: &'static [&'static str],
+    /// The Python package that tells it; behind its name may stand that of an accelerator.
+    python: &'static str,
 }
 
-const fn known(name: &'static str, libraries: &'static [&'static str]) -> Known {
-    Known { name, libraries, variable: None, packages: &[] }
+const fn known(name: &'static str, libraries: &'static [&'static str], python: &'static str) -> Known {
+    Known { name, libraries, variable: None, packages: &[], python }
 }
 
 const KNOWN: [Known; 8] = [
-    Known { variable: Some("ORT_DYLIB_PATH"), ..known(ONNX_RUNTIME, &["libonnxruntime.so"]) },
+    Known { variable: Some("ORT_DYLIB_PATH"), ..known(ONNX_RUNTIME, &["libonnxruntime.so"], "onnxruntime") },
     // endort opens the C interface; the other is looked for to say that the C interface is missing.
-    known(OPENVINO, &[OPENVINO_C, "libopenvino.so"]),
-    known("TensorFlow Lite", &["libtensorflowlite_c.so", "libtensorflow-lite.so"]),
-    known("LiteRT", &["libLiteRt.so"]),
+    known(OPENVINO, &[OPENVINO_C, "libopenvino.so"], "openvino"),
+    known("TensorFlow Lite", &["libtensorflowlite_c.so", "libtensorflow-lite.so"], "tflite_runtime"),
+    known("LiteRT", &["libLiteRt.so"], "ai_edge_litert"),
     Known {
         packages: &["libedgetpu1-std", "libedgetpu1-max"],
-        ..known("Edge TPU runtime", &["libedgetpu.so"])
+        ..known("Edge TPU runtime", &["libedgetpu.so"], "pycoral")
     },
-    Known { packages: &["libnvinfer10", "libnvinfer8"], ..known(TENSORRT, &["libnvinfer.so"]) },
-    known(CUDA, &["libcudart.so"]),
-    known(CUDNN, &["libcudnn.so"]),
+    Known { packages: &["libnvinfer10", "libnvinfer8"], ..known(TENSORRT, &["libnvinfer.so"], "tensorrt") },
+    known(CUDA, &["libcudart.so"], "nvidia_cuda_runtime"),
+    known(CUDNN, &["libcudnn.so"], "nvidia_cudnn"),
 ];
 /// The first ONNX Runtime whose interface endort speaks.
 const MIN_ONNX_RUNTIME: (u32, u32) = (1, 12);
@@ -108,24 +110,22 @@ fn providers(probe: &Probe, path: &str) -> Vec<String> {
 
 fn version(probe: &Probe, known: &Known, found: &Found) -> Option<String> {
     let by_package = || known.packages.iter().find_map(|package| probe.packages.get(*package).cloned());
-    by_package().or_else(|| python_version(probe, &found.path)).or_else(|| {
+    by_package().or_else(|| python_version(probe, known, &found.path)).or_else(|| {
         version_in(&found.file_name)
             .filter(|version| !version.ends_with(".0") || version.matches('.').count() > 1)
     })
 }
 
-/// `1.20.1` for a library of the package whose description lies in `onnxruntime-1.20.1.dist-info` beside it.
-fn python_version(probe: &Probe, path: &str) -> Option<String> {
+/// `1.20.1` for a library beside which a folder `onnxruntime-1.20.1.dist-info` describes the package.
+fn python_version(probe: &Probe, known: &Known, path: &str) -> Option<String> {
     let marks = ["/site-packages/", "/dist-packages/"];
     let (at, mark) = marks.iter().find_map(|mark| Some((path.find(mark)?, mark)))?;
-    let folder = &path[..at + mark.len()];
-    let package = path[folder.len()..].split('/').next()?;
-    let names = probe.root.names(folder);
-    let infos = names.iter().filter_map(|name| name.strip_suffix(".dist-info"));
-    let version = infos.filter_map(|info| info.split_once('-')).find_map(|(name, version)| {
-        // A package for one accelerator bears its name: onnxruntime_gpu.
-        let same = name.eq_ignore_ascii_case(package) || name.starts_with(&format!("{package}_"));
-        same.then_some(version)
-    })?;
-    clean(version)
+    let names = probe.root.names(&path[..at + mark.len()]);
+    let infos = names.iter().filter_map(|name| name.strip_suffix(".dist-info")?.split_once('-'));
+    // The package itself before those that are named after it: onnxruntime, then onnxruntime_gpu.
+    let best = infos.filter_map(|(name, version)| {
+        let rest = name.strip_prefix(known.python)?;
+        (rest.is_empty() || rest.starts_with('_')).then_some((rest.len(), version))
+    });
+    clean(best.min()?.1)
 }
