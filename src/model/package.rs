@@ -9,9 +9,12 @@ use sha2::{Digest, Sha256};
 use super::manifest::{FileEntry, Layout, Manifest};
 use super::{builtin, check, guess};
 use crate::error::{Error, Result};
-use crate::format::onnx;
+use crate::format::{onnx, tflite};
 use crate::graph::{Graph, Op};
 
+/// What a network can only do before it is written for a device.
+const NO_RESIZE: &str =
+    "is TFLite, whose input size is fixed: change the size of the ONNX model that it was made from";
 /// Largest manifest, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// The manifest's name in a package folder.
@@ -24,6 +27,13 @@ pub enum Format {
     Onnx,
     /// TFLite.
     Tflite,
+}
+
+impl Format {
+    /// What a file is, by its first bytes.
+    fn of(bytes: &[u8]) -> Self {
+        if tflite::is_tflite(bytes) { Self::Tflite } else { Self::Onnx }
+    }
 }
 
 /// A network's file.
@@ -80,13 +90,16 @@ impl Package {
         })?;
         if meta.is_dir() {
             Self::from_folder(spec, path, size)
-        } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+        } else if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("onnx") || e.eq_ignore_ascii_case("tflite"))
+        {
             Self::from_file(spec, path, size)
         } else if path.file_name().is_some_and(|n| n == MANIFEST_FILE) {
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             Self::from_folder(spec, folder, size)
         } else {
-            Err(model_error(spec, "is neither a package folder nor an .onnx file"))
+            Err(model_error(spec, "is neither a package folder nor an .onnx or .tflite file"))
         }
     }
 
@@ -134,6 +147,7 @@ impl Package {
             (manifest.input.height, manifest.input.width) = (height, width);
         }
         check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
+        let format = Format::of(artifact);
         let nhwc = manifest.input.layout == Layout::Nhwc;
         let options = onnx::Options {
             name: spec,
@@ -142,14 +156,18 @@ impl Package {
             channels_last: nhwc,
             resize: size.is_some(),
         };
-        let mut graph = onnx::read(artifact, &options)?;
-        if nhwc {
+        let mut graph = match format {
+            Format::Onnx => onnx::read(artifact, &options)?,
+            Format::Tflite if size.is_some() => return Err(model_error(spec, NO_RESIZE)),
+            Format::Tflite => tflite::interface(artifact, spec)?,
+        };
+        if nhwc && format == Format::Onnx {
             graph = channels_first(&graph).map_err(|detail| model_error(spec, detail))?;
         }
         check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
         let sha256 = hex_digest(artifact);
         let path = folder.map(|folder| folder.join(&manifest.artifact));
-        let artifact = Artifact { format: Format::Onnx, bytes: artifact.to_vec(), path };
+        let artifact = Artifact { format, bytes: artifact.to_vec(), path };
         Ok(Self { manifest, graph, sha256, artifact, folder: folder.map(Path::to_owned) })
     }
 
@@ -163,7 +181,12 @@ impl Package {
             resize: size.is_some(),
             ..Default::default()
         };
-        let graph = onnx::read(&bytes, &options)?;
+        let format = Format::of(&bytes);
+        let graph = match format {
+            Format::Onnx => onnx::read(&bytes, &options)?,
+            Format::Tflite if size.is_some() => return Err(model_error(spec, NO_RESIZE)),
+            Format::Tflite => tflite::interface(&bytes, spec)?,
+        };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let artifact = path.file_name().unwrap_or_default().to_string_lossy();
         let manifest =
@@ -171,7 +194,7 @@ impl Package {
         check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
         check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
         let sha256 = hex_digest(&bytes);
-        let artifact = Artifact { format: Format::Onnx, bytes, path: Some(path.to_owned()) };
+        let artifact = Artifact { format, bytes, path: Some(path.to_owned()) };
         Ok(Self { manifest, graph, sha256, artifact, folder: Some(folder.to_owned()) })
     }
 }

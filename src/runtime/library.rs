@@ -158,12 +158,6 @@ impl Opened {
             format!("{} has no function {name}: it is too old or not what its name says", self.path.display())
         })
     }
-
-    /// Whether there is such a function.
-    pub fn has(&self, name: &str) -> bool {
-        // SAFETY: the address is not used.
-        unsafe { self.library.get::<*const ()>(name.as_bytes()) }.is_ok()
-    }
 }
 
 /// A table of a library's functions: `functions! { struct Api { create: "ov_core_create" = fn(…) -> c_int } }`.

@@ -7,6 +7,7 @@ mod open;
 pub mod openvino;
 mod port;
 pub mod scripted;
+pub mod tflite;
 
 pub use open::{Options, Placement, each, names, open, open_for_throughput};
 

@@ -3,14 +3,22 @@
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use super::{Engine, candle, onnxruntime, openvino, scripted};
+use super::{Engine, candle, onnxruntime, openvino, scripted, tflite};
 use crate::config::OptimizationLevel;
 use crate::error::{Error, Result};
-use crate::model::Package;
+use crate::model::{Format, Package};
 
 /// What `--runtime` takes, apart from `scripted:…`.
-const NAMES: [&str; 6] =
-    ["auto", "candle-cpu", "candle-cuda", "candle-metal", onnxruntime::NAME, openvino::NAME];
+const NAMES: [&str; 8] = [
+    "auto",
+    "candle-cpu",
+    "candle-cuda",
+    "candle-metal",
+    onnxruntime::NAME,
+    openvino::NAME,
+    tflite::NAME,
+    tflite::EDGE_TPU,
+];
 
 /// Engines side by side at most: each has weights and buffers of its own, and decoding is the limit long before.
 const MOST_ENGINES: usize = 4;
@@ -64,6 +72,8 @@ pub fn each() -> &'static [&'static str] {
         "openvino-cpu",
         "openvino-gpu",
         "openvino-npu",
+        "tflite-cpu",
+        "edge-tpu",
     ]
 }
 
@@ -87,9 +97,23 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
         ("candle-metal", _) => Placement::Metal,
         (name, _) if is(name, onnxruntime::NAME) => return onnxruntime::open(package, options),
         (name, _) if is(name, openvino::NAME) => return openvino::open(package, options),
+        (name, _) if is(name, tflite::NAME) || name == tflite::EDGE_TPU => {
+            return tflite::open(package, options);
+        }
         _ => return Err(fail(format!("is unknown; there are {} and scripted:…", NAMES.join(", ")))),
     };
     let (graph, level) = (&package.graph, options.optimization);
+    if graph.nodes.is_empty() && package.artifact.format == Format::Tflite {
+        // Its steps are in the file alone.
+        return match options.runtime.as_str() {
+            "" | "auto" => {
+                tflite::open(package, &Options { runtime: tflite::NAME.to_owned(), ..options.clone() })
+            }
+            _ => {
+                Err(fail("executes ONNX; this model is TFLite: use --runtime tflite or openvino".to_owned()))
+            }
+        };
+    }
     match device {
         Placement::Cpu => candle::cpu(graph, level, options.threads),
         Placement::Cuda(index) => candle::cuda(graph, level, index),

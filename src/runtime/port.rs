@@ -27,6 +27,16 @@ pub enum Element {
 }
 
 impl Element {
+    /// `LiteRtElementType`
+    pub fn litert(self) -> i32 {
+        match self {
+            Self::F32 => 1,
+            Self::F16 => 10,
+            Self::I8 { .. } => 9,
+            Self::U8 { .. } => 3,
+        }
+    }
+
     /// Bytes of one value.
     pub fn size(self) -> usize {
         match self {
@@ -59,11 +69,17 @@ impl Port {
     /// are moved; other numbers of axes are the same in both.
     pub fn new(element: Element, shape: Vec<usize>, channels_last: bool) -> Self {
         let len: usize = shape.iter().product();
-        let lines = vec![Line([0; 64]); (len * element.size()).div_ceil(64).max(1)].into_boxed_slice();
+        // A line more than is needed: vector kernels read beyond the end.
+        let lines = vec![Line([0; 64]); (len * element.size()).div_ceil(64) + 1].into_boxed_slice();
         let channels_last = channels_last && moves(&shape);
         let direct = element == Element::F32 && !channels_last;
         let staging = if direct { vec![] } else { vec![0.0; len] };
         Self { element, shape, lines, staging, channels_last }
+    }
+
+    /// The number format.
+    pub fn element(&self) -> Element {
+        self.element
     }
 
     /// Number of values.
@@ -145,14 +161,6 @@ impl Port {
 /// Whether moving the channels changes the order of values at all.
 fn moves(shape: &[usize]) -> bool {
     matches!(*shape, [_, h, w, c] if c > 1 && h * w > 1)
-}
-
-/// Extents that the caller sees for a shape that the runtime has.
-pub fn channels_first(shape: &[usize]) -> Vec<usize> {
-    match *shape {
-        [n, h, w, c] => vec![n, c, h, w],
-        _ => shape.to_vec(),
-    }
 }
 
 /// How `pixels × channels` values lie.

@@ -167,6 +167,14 @@ fn attributes(code: schema::Code, operator: &Table<'_>) -> Read<Attributes> {
         schema::MEAN | schema::SUM | schema::REDUCE_MAX | schema::REDUCE_MIN => {
             Attributes::Reduce(t.flag(0)?)
         }
+        // An extent of -1 is what the others leave; the tensors have their shapes anyway.
+        schema::RESHAPE => {
+            let extents: Result<Vec<usize>, _> = t.integers(0)?.into_iter().map(usize::try_from).collect();
+            extents.map_or(Attributes::None, Attributes::Reshape)
+        }
+        schema::LEAKY_RELU => Attributes::LeakyRelu(f32::from_bits(t.u32(0, 0)?)),
+        // A negative axis counts from the end; nobody here cares which.
+        schema::GATHER => Attributes::Gather(size(0, 0).unwrap_or(usize::MAX)),
         schema::SOFTMAX => Attributes::Softmax,
         schema::STRIDED_SLICE => {
             let mut other_masks = false;

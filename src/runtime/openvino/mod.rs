@@ -11,9 +11,10 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::library::{self, Wanted};
-use super::port::{Element, Port, channels_first};
+use super::port::{Element, Port};
 use super::{Engine, HostTensor, Options, Placement};
 use crate::error::{Error, Result};
+use crate::format::tflite::{self, schema::Kind};
 use crate::model::{Format, Layout, Package};
 use api::{Handle, OpenVino, PortInfo};
 
@@ -128,7 +129,7 @@ impl Request {
         configure(&openvino, device, &present, options)?;
         let compiled = compile(&openvino, package, device)?;
         let graph = &package.graph;
-        let tflite = package.artifact.format == Format::Tflite;
+        let moved = package.artifact.format == Format::Tflite;
         let inputs = openvino.ports(&compiled, false)?;
         let found = openvino.ports(&compiled, true)?;
         let [input_info] = &inputs[..] else { return Err(format!("sees {} inputs", inputs.len())) };
@@ -136,16 +137,18 @@ impl Request {
             return Err(format!("sees {} outputs instead of {}", found.len(), graph.outputs.len()));
         }
         let shape = super::input_shape(graph).map_err(|e| e.to_string())?;
-        let nhwc = package.manifest.input.layout == Layout::Nhwc || tflite;
-        let seen = if nhwc { channels_first(&input_info.shape) } else { input_info.shape.clone() };
-        let mut input = port(&openvino, input_info, nhwc, &seen, &shape)?;
+        let nhwc = package.manifest.input.layout == Layout::Nhwc || moved;
+        let seen = if nhwc { tflite::channels_first(&input_info.shape) } else { input_info.shape.clone() };
+        let grids = grids(package)?;
+        let mut input = port(&openvino, input_info, nhwc, [&seen, &shape], grids.0)?;
         let mut tensors = vec![openvino.tensor(input_info, input.address())?];
         let mut ports = vec![];
         let mut outputs = vec![];
-        for (info, &id) in found.iter().zip(&graph.outputs) {
+        for ((at, info), &id) in found.iter().enumerate().zip(&graph.outputs) {
             let value = graph.value(id);
-            let seen = if tflite { channels_first(&info.shape) } else { info.shape.clone() };
-            let mut port = port(&openvino, info, tflite, &seen, &value.shape)?;
+            let seen = if moved { tflite::channels_first(&info.shape) } else { info.shape.clone() };
+            let mut port =
+                port(&openvino, info, moved, [&seen, &value.shape], grids.1.get(at).copied().flatten())?;
             tensors.push(openvino.tensor(info, port.address())?);
             let data = vec![0.0; port.len()];
             outputs.push(HostTensor { name: value.name.clone(), shape: value.shape.clone(), data });
@@ -201,22 +204,44 @@ fn compile(openvino: &OpenVino, package: &Package, device: &str) -> Result<Handl
     openvino.compile(file.path(), device)
 }
 
+/// What 8-bit inputs and outputs mean, which the library does not tell: in the order of the file.
+type Grids = (Option<Element>, Vec<Option<Element>>);
+
+fn grids(package: &Package) -> Result<Grids, String> {
+    if package.artifact.format != Format::Tflite {
+        return Ok((None, vec![]));
+    }
+    let model = tflite::decode(&package.artifact.bytes)?;
+    let grid = |&id: &usize| {
+        let tensor = &model.tensors[id];
+        let q = tensor.quantization.as_ref()?;
+        let (scale, zero) = (*q.scales.first()?, *q.zeros.first()? as i32);
+        match tensor.kind {
+            Kind::I8 => Some(Element::I8 { scale, zero }),
+            Kind::U8 => Some(Element::U8 { scale, zero }),
+            _ => None,
+        }
+    };
+    Ok((model.inputs.first().and_then(grid), model.outputs.iter().map(grid).collect()))
+}
+
 fn port(
     openvino: &OpenVino,
     info: &PortInfo,
     channels_last: bool,
-    seen: &[usize],
-    expected: &[usize],
+    [seen, expected]: [&[usize]; 2],
+    grid: Option<Element>,
 ) -> Result<Port, String> {
     if seen != expected {
         return Err(format!("{:?} has shape {seen:?}, not {expected:?}", info.name));
     }
-    let element = match openvino.element_size(info)? {
-        4 => Element::F32,
-        2 => Element::F16,
-        size => {
+    let element = match (openvino.element_size(info)?, grid) {
+        (4, _) => Element::F32,
+        (2, _) => Element::F16,
+        (1, Some(grid)) => grid,
+        (size, _) => {
             return Err(format!(
-                "{:?} holds elements of {size} byte(s); float inputs and outputs are supported",
+                "{:?} holds elements of {size} byte(s), and nothing says what they mean",
                 info.name
             ));
         }
