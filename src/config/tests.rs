@@ -84,7 +84,7 @@ fn unknown_keys_are_errors_with_a_suggestion() {
     );
     assert!(file_error("[realtime]\ncolour = 1").ends_with(
         "realtime.colour = 1: unknown, known are enabled, target_fps, max_latency_ms, buffer_size, \
-         use_gpu, use_tpu, optimization_level"
+         use_gpu, use_tpu, optimization_level, runtime_path"
     ));
     assert_eq!(
         file_error("[camera]\nport = 1"),

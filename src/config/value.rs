@@ -105,6 +105,9 @@ pub struct Paths(pub Vec<PathBuf>);
 
 impl fmt::Display for Paths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
         match std::env::join_paths(&self.0) {
             Ok(text) => f.write_str(&text.to_string_lossy()),
             Err(_) => write!(f, "{:?}", self.0),

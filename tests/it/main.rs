@@ -24,4 +24,5 @@ mod settings;
 mod small_model;
 mod stream;
 mod synthetic;
+mod tflite;
 mod vendor;

@@ -45,6 +45,7 @@ fn verbose_says_each_value_and_where_it_came_from() {
             "endort: device = cpu (endort.toml:5)",
             "endort: runtime = auto (default)",
             "endort: optimization_level = high (default)",
+            "endort: runtime_path = none (default)",
         ]
     );
 }

@@ -76,6 +76,8 @@ fn vendors_runtimes_agree_with_candle() {
         ("openvino", "openvino-cpu"),
         ("openvino-cpu", "openvino-cpu"),
         ("openvino-auto", "openvino-auto"),
+        ("tflite", "tflite-cpu"),
+        ("tflite-cpu", "tflite-cpu"),
     ] {
         let mut engine = engine(runtime);
         assert_eq!(engine.runtime(), name);
@@ -114,9 +116,11 @@ fn an_absent_runtime_says_where_it_was_looked_for_and_what_to_install() {
     std::fs::create_dir(sandbox.file("libs")).unwrap();
     let picture = image::RgbImage::new(64, 64);
     picture.save(sandbox.file("black.png")).unwrap();
-    for (runtime, package) in
-        [("onnxruntime", "pip install onnxruntime"), ("openvino", "pip install openvino")]
-    {
+    for (runtime, package) in [
+        ("onnxruntime", "pip install onnxruntime"),
+        ("openvino", "pip install openvino"),
+        ("tflite", "pip install ai-edge-litert"),
+    ] {
         let args = ["process-frame", "black.png", "--runtime", runtime, "--runtime-path", "libs"];
         let run = sandbox.endort(args).env("LD_LIBRARY_PATH", "").finish();
         if run.code == Some(0) {
@@ -157,7 +161,7 @@ fn bench_puts_all_runtimes_side_by_side() {
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
     let runs = report["runs"].as_array().unwrap();
     let names: Vec<&str> = runs.iter().map(|r| r["runtime"].as_str().unwrap()).collect();
-    for runtime in ["candle-cpu", "onnxruntime-cpu", "openvino-cpu"] {
+    for runtime in ["candle-cpu", "onnxruntime-cpu", "openvino-cpu", "tflite-cpu"] {
         assert!(names.contains(&runtime), "{names:?}");
     }
     for run in runs {

@@ -1,0 +1,288 @@
+//! TFLite files: written by endort, executed by LiteRT, judged by the Edge TPU's rules; and hostile ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use endort::format::onnx;
+use endort::format::tflite::model::{Attributes, Model, Operator, Quantization, Tensor};
+use endort::format::tflite::schema::{self, Kind};
+use endort::format::tflite::{self, Options, Weights, edge_tpu};
+use endort::graph::Graph;
+use endort::model::{Artifact, Format, Package};
+use endort::runtime::{self, open};
+use serde_json::Value;
+
+use crate::engine::{floats, python};
+use crate::program::Sandbox;
+use crate::random::Random;
+use crate::vendor::{difference, options, outputs, site_packages, skipped};
+
+/// Networks of `tests/networks.py` that TFLite has no operators for: the error function, a resize by another
+/// rule, and a transposed convolution in groups.
+const BEYOND: [&str; 3] = ["activations", "resizes", "transposed_convolutions"];
+
+/// A package that holds a TFLite file alone.
+fn package(bytes: Vec<u8>) -> Package {
+    let graph = tflite::interface(&bytes, "test").unwrap();
+    let manifest = Package::open("polyp-lite").unwrap().manifest;
+    let artifact = Artifact { format: Format::Tflite, bytes, path: None };
+    Package { manifest, graph, sha256: String::new(), artifact, folder: None }
+}
+
+fn run(bytes: Vec<u8>, input: &[f32], libraries: &Path) -> Vec<Vec<f32>> {
+    let mut engine = open(&package(bytes), &options("tflite", libraries)).unwrap();
+    engine.input().copy_from_slice(input);
+    engine.run().unwrap().iter().map(|o| o.data.clone()).collect()
+}
+
+#[test]
+fn networks_agree_with_onnx_runtime() {
+    let (Some(libraries), Some(python)) = (site_packages(), python()) else { return skipped().unwrap_or(()) };
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks.py");
+    assert!(Command::new(python).arg(script).arg(folder.path()).status().unwrap().success());
+    let mut seen = 0;
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "onnx") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let read = onnx::Options { name: &name, folder: Some(folder.path()), ..Default::default() };
+        let graph = onnx::read(&fs::read(&path).unwrap(), &read).unwrap();
+        let (input, expected) = (floats(&path.with_extension("in")), floats(&path.with_extension("out")));
+        for (weights, tolerance) in [(Weights::F32, 1e-4), (Weights::F16, 1e-2)] {
+            let written = tflite::write(&graph, Options { weights, ..Options::default() });
+            if BEYOND.contains(&name.as_str()) {
+                let e = written.unwrap_err().to_string();
+                assert!(e.contains("(in TFLite)") && e.contains(&name), "{e}");
+                continue;
+            }
+            let bytes = written.unwrap();
+            let ours = run(bytes, &input, &libraries);
+            let mut rest = expected.as_slice();
+            let theirs: Vec<Vec<f32>> = ours
+                .iter()
+                .map(|o| {
+                    let (mine, more) = rest.split_at(o.len());
+                    rest = more;
+                    mine.to_vec()
+                })
+                .collect();
+            assert!(rest.is_empty());
+            let apart = difference(&ours, &theirs);
+            assert!(apart <= tolerance, "{name} with {weights:?} is {apart} away");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 20, "only {seen} were tried");
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let graph = Package::open("polyp-lite").unwrap().graph;
+    let model = tflite::lower(&graph, Options::default()).unwrap();
+    let bytes = tflite::encode(&model);
+    assert_eq!(tflite::decode(&bytes).unwrap(), model);
+    let interface = tflite::interface(&bytes, "test").unwrap();
+    let shapes = |g: &Graph| -> Vec<(String, Vec<usize>)> {
+        let all = g.inputs.iter().chain(&g.outputs).map(|&id| g.value(id));
+        all.map(|v| (v.name.clone(), v.shape.clone())).collect()
+    };
+    assert_eq!(shapes(&interface), shapes(&graph));
+}
+
+#[test]
+fn a_float_network_is_not_for_the_edge_tpu() {
+    let graph = Package::open("polyp-lite").unwrap().graph;
+    let model = tflite::lower(&graph, Options::default()).unwrap();
+    let found = edge_tpu::check(&model);
+    assert!(found.len() > model.operators.len(), "every operator, the input and the outputs");
+    assert!(found.iter().any(|v| v.operator.is_none() && v.name == "image"));
+    assert!(found.iter().any(|v| v.name == "CONV_2D" && v.rule.contains("8-bit")));
+}
+
+fn tensor(name: &str, shape: &[usize], kind: Kind, data: Option<Vec<u8>>) -> Tensor {
+    let quantization = Quantization { scales: vec![0.5], zeros: vec![-3], axis: 0 };
+    let quantization = Some(quantization).filter(|_| kind == Kind::I8);
+    Tensor { name: name.into(), shape: shape.to_vec(), kind, data, quantization }
+}
+
+/// One operator from `image` to `mask`, with constants between.
+fn single(code: schema::Code, custom: Option<&str>, constants: Vec<Tensor>, attributes: Attributes) -> Model {
+    let mut tensors = vec![tensor("image", &[1, 64, 64, 3], Kind::I8, None)];
+    tensors.extend(constants);
+    tensors.push(tensor("mask", &[1, 64, 64, 1], Kind::I8, None));
+    let last = tensors.len() - 1;
+    let inputs = (0..last).map(Some).collect();
+    let custom = custom.map(str::to_owned);
+    let operators = vec![Operator { code, custom, version: 1, inputs, outputs: vec![last], attributes }];
+    Model { description: String::new(), tensors, operators, inputs: vec![0], outputs: vec![last] }
+}
+
+#[test]
+fn the_edge_tpu_s_limits_are_told_one_by_one() {
+    let integers = |values: &[i32]| Some(values.iter().flat_map(|v| v.to_le_bytes()).collect());
+    let axes = |values: &[i32]| vec![tensor("axes", &[values.len()], Kind::I32, integers(values))];
+    let none = Attributes::None;
+    let cases = [
+        (single(schema::EXP, None, vec![], none.clone()), Some("not among the supported")),
+        (single(schema::HARD_SWISH, None, vec![], none.clone()), Some("not among the supported")),
+        (single(schema::RELU6, None, vec![], none.clone()), None),
+        (single(schema::MEAN, None, axes(&[1, 2]), Attributes::Reduce(true)), None),
+        (single(schema::MEAN, None, axes(&[3]), Attributes::Reduce(true)), Some("multiple of 4")),
+        (single(schema::SUM, None, axes(&[0]), Attributes::Reduce(true)), Some("over the batch")),
+        (
+            single(schema::PAD, None, axes(&[1, 0, 0, 0, 0, 0, 0, 0]), none.clone()),
+            Some("padding of the batch"),
+        ),
+        (single(schema::SOFTMAX, None, vec![], Attributes::Softmax), Some("more than one axis")),
+        (
+            single(schema::ADD, None, vec![tensor("bias", &[1], Kind::F32, Some(vec![0; 4]))], none),
+            Some("8-bit"),
+        ),
+    ];
+    for (model, rule) in cases {
+        let found = edge_tpu::check(&model);
+        match rule {
+            None => assert_eq!(found, []),
+            Some(words) => assert!(found.iter().any(|v| v.rule.contains(words)), "{words}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_optimized_package_runs_on_the_edge_tpu_s_terms() {
+    let Some(libraries) = site_packages().or_else(skipped) else { return };
+    let sandbox = Sandbox::new();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/ground-truth");
+    let args = ["optimize", "polyp-lite", "--target", "coral", "--precision", "int8", "-o", "coral"];
+    let stills = samples.join("images").display().to_string();
+    let more = ["--calibration", &stills, "--calibration-frames", "6", "-q"];
+    sandbox.endort(args.into_iter().chain(more)).finish().code(0);
+    let file = sandbox.file("coral/model.tflite");
+    let model = tflite::decode(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(edge_tpu::check(&model), [], "all operators are on the Edge TPU's list");
+    assert!(model.operators.iter().all(|o| o.code != schema::QUANTIZE && o.code != schema::DEQUANTIZE));
+    let io = model.inputs.iter().chain(&model.outputs).map(|&id| model.tensors[id].kind);
+    assert!(io.into_iter().all(|kind| kind == Kind::I8));
+    // A real picture, from the package and from the bare file's folder, by LiteRT.
+    let picture = fs::read_dir(samples.join("images")).unwrap().next().unwrap().unwrap().path();
+    let (picture, libraries) = (picture.display().to_string(), libraries.display().to_string());
+    let record = |model: &str, runtime: &str| -> Value {
+        let args = ["process-frame", &picture, "--model", model, "--runtime", runtime, "--json"];
+        let run = sandbox.endort(args).env("REALTIME_RUNTIME_PATH", &libraries).finish().code(0).stderr("");
+        serde_json::from_str(&run.stdout).unwrap()
+    };
+    let (integers, original) = (record("coral", "tflite"), record("polyp-lite", "candle-cpu"));
+    assert_eq!(integers["runtime"], "tflite-cpu");
+    let count = |r: &Value| r["detections"].as_array().unwrap().len();
+    assert!(count(&integers).abs_diff(count(&original)) <= 1, "{integers:#} {original:#}");
+}
+
+#[test]
+fn a_package_of_a_tflite_file_alone_runs() {
+    let Some(libraries) = site_packages().or_else(skipped) else { return };
+    let sandbox = Sandbox::new();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/polyp-lite/model.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(shipped).unwrap()).unwrap();
+    let graph = Package::open("polyp-lite").unwrap().graph;
+    let bytes = tflite::write(&graph, Options::default()).unwrap();
+    manifest["artifact"] = "net.tflite".into();
+    manifest["input"]["layout"] = "nhwc".into();
+    manifest["files"] = serde_json::json!({});
+    sandbox.write("package/net.tflite", &bytes);
+    sandbox.write("package/model.json", manifest.to_string());
+    let package = Package::open(sandbox.file("package").to_str().unwrap()).unwrap();
+    let reference = open(&Package::open("polyp-lite").unwrap(), &options("candle-cpu", &libraries)).unwrap();
+    let reference = outputs({ reference }.as_mut(), 3);
+    for runtime in ["tflite", "auto", "openvino"] {
+        let mut engine = open(&package, &options(runtime, &libraries)).unwrap();
+        assert_eq!(engine.input_shape(), [1, 3, 288, 352]);
+        let apart = difference(&outputs(engine.as_mut(), 3), &reference);
+        assert!(apart <= 1e-4, "{runtime} is {apart} from candle-cpu");
+    }
+    for runtime in ["candle-cpu", "onnxruntime"] {
+        let e = open(&package, &options(runtime, &libraries)).err().unwrap().to_string();
+        assert!(e.contains("TFLite") && e.contains("--runtime tflite"), "{e}");
+    }
+    let e = open(&package, &options("edge-tpu", &libraries)).err().unwrap().to_string();
+    assert!(e.contains("not compiled for the Edge TPU"), "{e}");
+}
+
+#[test]
+fn hostile_files_are_errors_and_nothing_worse() {
+    let mut random = Random(7);
+    let graph = Package::open("polyp-lite").unwrap().graph;
+    let mut model = tflite::lower(&graph, Options::default()).unwrap();
+    // Damage is to meet the structure, not the weights.
+    model.tensors.iter_mut().filter(|t| t.data.as_ref().is_some_and(|d| d.len() > 64)).for_each(|t| {
+        t.data = Some(vec![0; 16]);
+    });
+    let bytes = tflite::encode(&model);
+    assert!(tflite::decode(&bytes).is_ok());
+    for length in (0..bytes.len()).step_by(131) {
+        let cut = &bytes[..length];
+        if let Ok(model) = tflite::decode(cut) {
+            edge_tpu::check(&model);
+        }
+    }
+    let mut refused = 0;
+    for _ in 0..2000 {
+        let mut damaged = bytes.clone();
+        for _ in 0..=random.below(8) {
+            let at = random.below(damaged.len());
+            damaged[at] ^= 1 << random.below(8);
+        }
+        match tflite::decode(&damaged) {
+            Ok(model) => drop(edge_tpu::check(&model)),
+            Err(_) => refused += 1,
+        }
+        let _ = (tflite::interface(&damaged, "damaged"), tflite::signature_outputs(&damaged));
+    }
+    assert!(refused > 100, "{refused}");
+    let sandbox = Sandbox::new();
+    let cut = sandbox.write("cut.tflite", &bytes[..bytes.len() / 2]);
+    let run = sandbox.endort(["process-frame", "x.png", "--model", cut.to_str().unwrap()]).finish();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+}
+
+/// Builds the stand-ins for the two libraries, if there is a C compiler.
+fn stand_ins(folder: &Path) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/tflite_edge_tpu.c");
+    for (name, flag) in [("libtensorflowlite_c.so", "-DTFLITE"), ("libedgetpu.so.1", "-DEDGE_TPU")] {
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", flag, "-o"]).arg(folder.join(name)).arg(&source);
+        match cc.status() {
+            Ok(status) => assert!(status.success()),
+            Err(_) => return skipped(),
+        }
+    }
+    Some(folder.to_owned())
+}
+
+#[test]
+fn the_edge_tpu_gets_its_delegate_and_integers() {
+    let sandbox = Sandbox::new();
+    let Some(libraries) = stand_ins(sandbox.path()) else { return };
+    let compiled = single(schema::CUSTOM, Some("edgetpu-custom-op"), vec![], Attributes::None);
+    let package = package(tflite::encode(&compiled));
+    let mut engine = open(&package, &options("edge-tpu", &libraries)).unwrap();
+    assert_eq!((engine.runtime(), engine.version()), ("edge-tpu", Some("2.16.1")));
+    assert_eq!(engine.input_shape(), [1, 3, 64, 64]);
+    // Channels first, in steps of 0.5, limited to what 8 bits hold.
+    engine.input()[..4].copy_from_slice(&[1.0, 1.2, -2.5, 1000.0]);
+    engine.input()[64 * 64] = 50.0;
+    let out = engine.run().unwrap()[0].clone();
+    assert_eq!(out.shape, [1, 1, 64, 64]);
+    assert_eq!(out.data[..4], [1.0, 1.0, -2.5, 65.0]);
+    drop(engine);
+    let e = open(&package, &options("tflite-tpu", &libraries)).err().unwrap().to_string();
+    assert!(e.contains("is unknown") && e.contains("edge-tpu"), "{e}");
+    let plain = runtime::Options { libraries: vec![], ..options("edge-tpu", &libraries) };
+    if let Err(e) = open(&package, &plain) {
+        let e = e.to_string();
+        assert!(e.contains("tensorflowlite_c") && e.contains("--runtime-path"), "{e}");
+    }
+}
