@@ -34,7 +34,7 @@ fn verbose_says_each_value_and_where_it_came_from() {
         .finish()
         .code(1)
         .stdout("");
-    let said: Vec<_> = run.stderr.lines().take(7).collect();
+    let said: Vec<_> = run.stderr.lines().take(8).collect();
     assert_eq!(
         said,
         [
