@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ffmpeg_next::ffi::{AVColorRange, AVColorSpace};
+use ffmpeg_next::ffi::{AVColorPrimaries, AVColorRange, AVColorSpace, AVColorTransferCharacteristic};
 
 use super::Sink;
 use super::output::part_path;
@@ -179,7 +179,7 @@ fn container(target: &Path) -> Result<&'static CStr> {
 
 /// What the recording says beyond its frames.
 struct Origin {
-    color: ColorTags,
+    color: Option<ColorTags>,
     pixel_aspect: (i32, i32),
     /// Microseconds of its clock at which its time starts.
     zero_us: i64,
@@ -241,15 +241,13 @@ impl VideoSink {
     }
 
     fn origin(&self, first_us: i64) -> Origin {
-        const UNSPECIFIED: i32 = AVColorSpace::AVCOL_SPC_UNSPECIFIED as i32;
-        let color = ColorTags { space: UNSPECIFIED, primaries: UNSPECIFIED, transfer: UNSPECIFIED, range: 0 };
         let Some(input) = self.open_origin(Medium::Video) else {
-            return Origin { color, pixel_aspect: (0, 1), zero_us: first_us };
+            return Origin { color: None, pixel_aspect: (0, 1), zero_us: first_us };
         };
         let turn = input.display_matrix().map_or(Turn::None, |matrix| Turn::from_matrix(&matrix));
         let (num, den) = input.pixel_aspect().unwrap_or((0, 1));
         Origin {
-            color: input.color_tags(),
+            color: Some(input.color_tags()),
             pixel_aspect: if turn.swaps_sides() && num > 0 { (den, num) } else { (num, den) },
             zero_us: input.arbitrary_origin_us().unwrap_or(0),
         }
@@ -406,17 +404,35 @@ fn yuv_color(picture: &Picture) -> Color {
     }
 }
 
-/// The source's tags where its samples are kept, and those of the conversion where they are not.
-fn tags(picture: &Picture, origin: ColorTags) -> ColorTags {
+/// The file's own tags where its samples are kept; those of the picture where they are converted, or where no
+/// file tells.
+fn tags(picture: &Picture, origin: Option<ColorTags>) -> ColorTags {
     const LIMITED: i32 = AVColorRange::AVCOL_RANGE_MPEG as i32;
     const FULL: i32 = AVColorRange::AVCOL_RANGE_JPEG as i32;
     let color = yuv_color(picture);
-    if matches!(picture.format(), PixelFormat::Gray8 | PixelFormat::Rgb24) {
-        let space = match color.matrix {
-            Matrix::Bt601 => AVColorSpace::AVCOL_SPC_SMPTE170M,
-            Matrix::Bt709 => AVColorSpace::AVCOL_SPC_BT709,
-        };
-        return ColorTags { space: space as i32, range: LIMITED, ..origin };
+    let range = if color.range == Range::Full { FULL } else { LIMITED };
+    let converted = matches!(picture.format(), PixelFormat::Gray8 | PixelFormat::Rgb24);
+    match (origin, color.matrix) {
+        (Some(origin), _) if !converted => {
+            ColorTags { range: if range == FULL { FULL } else { origin.range }, ..origin }
+        }
+        (origin, matrix) => {
+            let (space, primaries, transfer) = match matrix {
+                Matrix::Bt601 => (
+                    AVColorSpace::AVCOL_SPC_SMPTE170M,
+                    // The 525 and the 625 line systems share the matrix and differ here.
+                    AVColorPrimaries::AVCOL_PRI_UNSPECIFIED,
+                    AVColorTransferCharacteristic::AVCOL_TRC_SMPTE170M,
+                ),
+                Matrix::Bt709 => (
+                    AVColorSpace::AVCOL_SPC_BT709,
+                    AVColorPrimaries::AVCOL_PRI_BT709,
+                    AVColorTransferCharacteristic::AVCOL_TRC_BT709,
+                ),
+            };
+            let (primaries, transfer) = origin
+                .map_or((primaries as i32, transfer as i32), |origin| (origin.primaries, origin.transfer));
+            ColorTags { space: space as i32, primaries, transfer, range }
+        }
     }
-    ColorTags { range: if color.range == Range::Full { FULL } else { origin.range }, ..origin }
 }

@@ -357,6 +357,9 @@ fn a_live_source_that_is_interrupted_leaves_whole_outputs() {
     let records = timeless(&sandbox.read("out.jsonl"));
     assert!(records.len() > 5);
     assert_eq!(probe_frames(&sandbox.file("out.mp4")).len(), records.len());
+    // No file tells the colours: the frames do.
+    let tags = ["-show_entries", "stream=color_space,color_range"];
+    assert_eq!(probe(&sandbox.file("out.mp4"), &tags), "tv,bt709\n");
     assert_eq!(sandbox.names("."), ["out.jsonl", "out.mp4", "red.onnx"]);
 }
 

@@ -1,0 +1,68 @@
+"""What each pair of thresholds `mask` and `frame` gives on frames that the model has not seen.
+
+    python thresholds.py --model FOLDER --data DATA/polypgen/C4 [--model … --data …] …
+
+Each --model is followed by the --data folder of the centre that was held out when it was trained (see
+`train.py --held-out`); frames of all pairs are pooled. Prints Dice and sensitivity over frames with a polyp and the
+share of polyp-free frames that report anything, and names the pair of the best Dice that keeps to --false-positives.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data import find_fov, read_mask, read_rgb
+from evaluate import Package, components
+
+MASKS = (0.3, 0.4, 0.5, 0.6, 0.7)
+FRAMES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def rows(package, folder):
+    """Per frame: its score, and per mask threshold (Dice, touches the polyp, any finding) as if the score sufficed."""
+    for path in sorted((folder / "images").iterdir()):
+        rgb = read_rgb(path)
+        truth = read_mask(next((folder / "masks").glob(path.stem + ".*"))).astype(bool)
+        box = find_fov(rgb)
+        plane, score = package.probabilities(rgb, box)
+        found = []
+        for threshold in MASKS:
+            labels, parts = components(plane, box, threshold)
+            kept = [k for k, s, a in parts if s >= package.thresholds["score"] and a >= package.thresholds["min_area"]]
+            mask = np.isin(labels, kept) if kept else np.zeros(truth.shape, bool)
+            both, total = int((mask & truth).sum()), int(mask.sum() + truth.sum())
+            found.append((2 * both / total if total else 1.0, both > 0, bool(kept)))
+        yield bool(truth.any()), score, found
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--model", required=True, action="append", type=Path)
+    p.add_argument("--data", required=True, action="append", type=Path)
+    p.add_argument("--false-positives", type=float, default=0.05, help="largest share of polyp-free frames that may report")
+    p.add_argument("--threads", type=int, default=1)
+    args = p.parse_args()
+    if len(args.model) != len(args.data):
+        p.error("one --data for each --model")
+    cv2.setNumThreads(1)
+    pooled = [row for m, d in zip(args.model, args.data) for row in rows(Package(m, args.threads), d)]
+    polyps = [r for r in pooled if r[0]]
+    clean = [r for r in pooled if not r[0]]
+    print(f"{len(polyps)} frames with a polyp, {len(clean)} without")
+    print("mask  frame    Dice  sensitivity  false-positive frames")
+    best = None
+    for i, mask in enumerate(MASKS):
+        for frame in FRAMES:
+            dice = np.mean([f[i][0] if s >= frame else 0.0 for _, s, f in polyps])
+            hit = np.mean([f[i][1] and s >= frame for _, s, f in polyps])
+            false = np.mean([f[i][2] and s >= frame for _, s, f in clean]) if clean else 0.0
+            print(f"{mask:.2f}  {frame:5.2f}  {dice:.4f}  {hit:11.4f}  {false:21.4f}")
+            if false <= args.false_positives and (best is None or dice > best[0]):
+                best = (dice, mask, frame)
+    print("best within the limit:", "none" if best is None else f"mask {best[1]}, frame {best[2]}, Dice {best[0]:.4f}")
+
+
+if __name__ == "__main__":
+    main()
