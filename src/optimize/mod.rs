@@ -7,6 +7,7 @@
 
 pub mod calibrate;
 pub mod compare;
+pub mod edge_tpu;
 pub mod engine;
 mod frames;
 pub mod package;

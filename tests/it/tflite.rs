@@ -248,6 +248,49 @@ fn hostile_files_are_errors_and_nothing_worse() {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
 }
 
+#[cfg(unix)]
+#[test]
+fn coral_s_compiler_is_run_where_it_is_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    let Some(libraries) = stand_ins(sandbox.path()) else { return };
+    let compiled = single(schema::CUSTOM, Some("edgetpu-custom-op"), vec![], Attributes::None);
+    let compiled = sandbox.write("made.tflite", tflite::encode(&compiled));
+    let script = |words: &str, code: i32| {
+        let text = format!(
+            "#!/bin/sh\n[ \"$1\" = --show_operations ] && [ \"$2\" = --out_dir ] && [ -f \"$4\" ] || exit 9\n\
+             cp '{}' \"$3/model_edgetpu.tflite\"\necho 'Number of operations that will run on Edge TPU: 70'\n\
+             echo '{words}'\nexit {code}\n",
+            compiled.display()
+        );
+        let path = sandbox.write("bin/edgetpu_compiler", text);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let stills =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/ground-truth/images").display().to_string();
+    let optimize = || {
+        let args = ["optimize", "polyp-lite", "--target", "coral", "--calibration", &stills];
+        let path = format!("{}:{}", sandbox.file("bin").display(), std::env::var("PATH").unwrap());
+        sandbox
+            .endort(args.into_iter().chain(["--calibration-frames", "2", "-o", "coral"]))
+            .env("PATH", path)
+            .finish()
+    };
+    script("Number of operations that will run on CPU: 3", 0);
+    let said = optimize().code(0).stderr;
+    assert!(said.contains("left 3 operators"), "{said}");
+    let manifest: Value = serde_json::from_str(&sandbox.read("coral/model.json")).unwrap();
+    assert!(manifest["files"]["model_edgetpu.tflite"]["sha256"].is_string(), "{manifest:#}");
+    // The stand-in's network has another shape than polyp-lite: that it is told apart shows that it was taken.
+    let package = Package::open(sandbox.file("coral").to_str().unwrap()).unwrap();
+    let e = open(&package, &options("edge-tpu", &libraries)).err().unwrap().to_string();
+    assert!(e.contains("has shape [1, 3, 64, 64]"), "{e}");
+    fs::remove_dir_all(sandbox.file("coral")).unwrap();
+    script("Invalid model: not quantized", 1);
+    let e = optimize().code(1).stderr;
+    assert!(e.contains("edgetpu_compiler") && e.contains("not quantized"), "{e}");
+}
+
 /// Builds the stand-ins for the two libraries, if there is a C compiler.
 fn stand_ins(folder: &Path) -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/tflite_edge_tpu.c");

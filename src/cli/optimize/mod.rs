@@ -1,5 +1,6 @@
 //! `endort optimize`: the model that runs best on a box, with proof that it still sees polyps.
 
+mod edgetpu;
 mod measure;
 mod report;
 mod trtexec;
@@ -356,6 +357,11 @@ impl<'a> Optimize<'a> {
             files.push((TFLITE.to_owned(), bytes));
             TFLITE.to_owned()
         });
+        if self.target == optimize::Target::Coral && tflite.is_some() {
+            let (warnings, compiled) = edgetpu::finish(&files[1].1, &self.context.cancel)?;
+            report.warnings.extend(warnings);
+            files.extend(compiled.map(|c| (optimize::edge_tpu::COMPILED.to_owned(), c.bytes)));
+        }
         let mut engine = None;
         if self.target == optimize::Target::Jetson {
             match trtexec::find() {

@@ -37,11 +37,14 @@ trait Backend: Send {
 /// [`Error::Runtime`] where a library or the device is absent, or refuses the model;
 /// [`Error::UnsupportedOperator`] for a network that cannot be written as TFLite.
 pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
+    let edge_tpu = options.runtime == EDGE_TPU;
     let bytes = match package.artifact.format {
-        Format::Tflite => package.artifact.bytes.clone(),
+        Format::Tflite => match compiled_twin(package).filter(|_| edge_tpu) {
+            Some(bytes) => bytes,
+            None => package.artifact.bytes.clone(),
+        },
         Format::Onnx => tflite::write(&package.graph, tflite::Options::default())?,
     };
-    let edge_tpu = options.runtime == EDGE_TPU;
     let known = edge_tpu || options.runtime == NAME || options.runtime == ON_CPU;
     let engine = if known {
         Interpreter::new(package, bytes, options, edge_tpu)
@@ -50,6 +53,15 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
     };
     let engine = engine.map_err(|detail| Error::Runtime { runtime: options.runtime.clone(), detail })?;
     Ok(Box::new(engine))
+}
+
+/// What Coral's compiler made of the package's file, under the name that the compiler gives it. The package's
+/// manifest vouches for it.
+fn compiled_twin(package: &Package) -> Option<Vec<u8>> {
+    let path = package.artifact.path.as_ref()?;
+    let name = format!("{}_edgetpu.tflite", path.file_stem()?.to_str()?);
+    package.manifest.files.get(&name)?;
+    std::fs::read(path.with_file_name(name)).ok()
 }
 
 /// A model on TFLite.

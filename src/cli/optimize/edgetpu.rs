@@ -1,0 +1,51 @@
+//! What is said of a network for the Edge TPU, and where its compiler is.
+
+use std::env;
+use std::path::PathBuf;
+
+use super::trtexec::is_program;
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::format::tflite::{self, edge_tpu};
+use crate::optimize::edge_tpu::{COMPILED, Compiled, compile};
+
+/// Operators that break a rule, of which this many are named.
+const NAMED: usize = 5;
+
+/// Judges a file by the Edge TPU's rules, and compiles it where the compiler is on the `PATH`. The first
+/// result is what to warn of.
+///
+/// # Errors
+/// Whatever the compiler says.
+pub fn finish(file: &[u8], cancel: &Cancel) -> Result<(Vec<String>, Option<Compiled>)> {
+    let mut warnings = vec![];
+    if let Ok(model) = tflite::decode(file) {
+        let broken = edge_tpu::check(&model);
+        let named = broken.iter().take(NAMED).map(|v| format!("{} ({}): {}", v.name, v.output, v.rule));
+        if !broken.is_empty() {
+            warnings.push(format!(
+                "{} of {} operators are not for the Edge TPU: {}",
+                broken.len(),
+                model.operators.len(),
+                named.collect::<Vec<_>>().join("; ")
+            ));
+        }
+    }
+    let Some(program) = find() else {
+        warnings.push(
+            "edgetpu_compiler is not on the PATH: compile model.tflite with it before the Edge TPU can run it"
+                .to_owned(),
+        );
+        return Ok((warnings, None));
+    };
+    let compiled = compile(&program, file, cancel)?;
+    if let Some([_, cpu]) = compiled.operators.filter(|[_, cpu]| *cpu > 0) {
+        warnings.push(format!("edgetpu_compiler left {cpu} operators of {COMPILED} to the CPU"));
+    }
+    Ok((warnings, Some(compiled)))
+}
+
+fn find() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|folder| folder.join("edgetpu_compiler")).find(|p| is_program(p))
+}
