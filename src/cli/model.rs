@@ -113,7 +113,7 @@ pub fn present(
 }
 
 /// What the runtime is opened with.
-fn runtime_options(choice: &Choice, settings: &Realtime) -> runtime::Options {
+pub(super) fn runtime_options(choice: &Choice, settings: &Realtime) -> runtime::Options {
     runtime::Options {
         runtime: choice.runtime.to_owned(),
         device: placement(choice.device),

@@ -102,7 +102,10 @@ fn written_networks_are_what_was_read() {
                 let graph = quantized(&raw, &input, scheme);
                 let variant = format!("int8-{scheme:?}");
                 let back = write(&variant, &graph, false);
-                assert_eq!(int8::share(&graph), int8::share(&back), "{name}");
+                // An activation inside a convolution is a node of its own in the file.
+                let mut fused = back.clone();
+                passes::simplify(&mut fused);
+                assert_eq!(int8::share(&graph), int8::share(&fused), "{name}");
                 let path = folder.path().join(format!("{name}@{variant}.out"));
                 fs::write(path, as_bytes(&run(&back, &input))).unwrap();
             }

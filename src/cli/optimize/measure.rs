@@ -4,23 +4,19 @@ use std::path::Path;
 
 use super::Optimize;
 use crate::cli::bench::accuracy;
-use crate::config::OptimizationLevel;
 use crate::error::Result;
 use crate::model::Package;
 use crate::optimize::compare::{self, Agreement};
 use crate::optimize::{Made, Observed};
 use crate::pipeline::FrameProcessor;
 use crate::pipeline::processor::ProcessorOptions;
-use crate::runtime::{self, Engine, Placement};
+use crate::runtime::{self, Engine};
 use crate::vision::metrics::AccuracySummary;
-
-/// The runtime that every build has, so that figures exist on every box.
-const RUNTIME: &str = "candle-cpu";
 
 /// What was measured.
 pub struct Measured {
     /// What executed both networks.
-    pub runtime: &'static str,
+    pub runtime: String,
     /// Median time of one run in milliseconds, before and after.
     pub latency_ms: [f64; 2],
     /// How far outputs differ.
@@ -42,8 +38,10 @@ impl Measured {
         let inputs = &observed.calibrated.kept;
         let mut outputs = vec![];
         let mut latency_ms = [0.0; 2];
+        let mut runtime = String::new();
         for (latency_ms, package) in latency_ms.iter_mut().zip([before, &made.package]) {
             let mut engine = open(o, package)?;
+            runtime = engine.runtime().to_owned();
             outputs.push(compare::outputs(engine.as_mut(), inputs, cancel)?);
             *latency_ms = compare::latency_ms(engine.as_mut(), &inputs[0])?;
         }
@@ -57,7 +55,7 @@ impl Measured {
             Some(folder) => Some([accuracy(o, original, folder)?, accuracy(o, &made.package, folder)?]),
             None => None,
         };
-        Ok(Self { runtime: RUNTIME, latency_ms, agreement, accuracy })
+        Ok(Self { runtime, latency_ms, agreement, accuracy })
     }
 
     /// How much Dice the optimized network loses.
@@ -68,14 +66,7 @@ impl Measured {
 }
 
 fn open(o: &Optimize<'_>, package: &Package) -> Result<Box<dyn Engine>> {
-    let options = runtime::Options {
-        runtime: RUNTIME.to_owned(),
-        device: Placement::Cpu,
-        threads: o.threads(),
-        optimization: OptimizationLevel::High,
-        ..runtime::Options::default()
-    };
-    runtime::open(package, &options)
+    runtime::open(package, &o.engine)
 }
 
 fn accuracy(o: &Optimize<'_>, package: &Package, folder: &Path) -> Result<AccuracySummary> {

@@ -13,8 +13,9 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{DEFAULT_MODEL, precision};
+use super::model::{Choice, runtime_options};
 use super::{Context, Outcome};
-use crate::config::Precision;
+use crate::config::{Flags, Precision};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::graph::passes::int8::Method;
@@ -24,6 +25,7 @@ use crate::model::optimization::{
 };
 use crate::optimize::calibrate::{MIN_FRAMES, Request};
 use crate::optimize::{self, ARTIFACT, Job, Made, Observed, TFLITE};
+use crate::runtime;
 use measure::Measured;
 use report::Report;
 
@@ -93,6 +95,10 @@ pub struct Args {
     /// List the layers by how much quantizing each alone changes the outputs (int8)
     #[arg(long, help_heading = "Accuracy")]
     pub sensitivity: bool,
+
+    /// Runtime that both networks are measured on
+    #[arg(long, value_name = "RUNTIME", default_value = "candle-cpu", help_heading = "Accuracy")]
+    pub runtime: String,
 
     /// Threads [default: one per core]
     #[arg(long, value_name = "N")]
@@ -178,6 +184,8 @@ struct Optimize<'a> {
     context: &'a Context,
     target: optimize::Target,
     precision: Precision,
+    /// How both networks are executed for the figures.
+    engine: runtime::Options,
     sources: Vec<String>,
     warnings: Vec<String>,
 }
@@ -204,7 +212,17 @@ impl<'a> Optimize<'a> {
                 );
             }
         }
-        Ok(Self { args, context, target, precision, sources, warnings })
+        let settings = context.settings(&Flags::default())?;
+        let choice = Choice {
+            model: &args.model,
+            runtime: &args.runtime,
+            precision: None,
+            device: settings.device.value,
+            threads: args.threads.map_or(0, NonZeroUsize::get),
+            throughput: false,
+        };
+        let engine = runtime_options(&choice, &settings);
+        Ok(Self { args, context, target, precision, engine, sources, warnings })
     }
 
     fn method(&self) -> Method {

@@ -31,7 +31,7 @@ pub struct Report {
     /// The number format.
     pub precision: &'static str,
     /// What executed both networks for the figures here.
-    pub runtime: &'static str,
+    pub runtime: String,
     /// The original.
     pub before: Figures,
     /// What was made of it.
@@ -128,7 +128,7 @@ impl Report {
             artifact_sha256: made.package.sha256.clone(),
             target: o.target.as_str(),
             precision: o.precision.as_str(),
-            runtime: measured.runtime,
+            runtime: measured.runtime.clone(),
             before: figures(
                 0,
                 package.artifact.bytes.len() as u64,
@@ -142,8 +142,12 @@ impl Report {
                 operators: share.quantized,
                 operator_share: ratio(share.quantized as u64, share.operators as u64),
                 mac_share: ratio(share.quantized_macs, share.macs),
-                // The engine that every build has rounds to the grid; integer kernels are other runtimes'.
-                computed_in: "fp32",
+                // Candle's engines round to the grid and compute in floats; other runtimes have their own kernels.
+                computed_in: if measured.runtime.starts_with("candle") {
+                    "fp32"
+                } else {
+                    o.precision.as_str()
+                },
             },
             calibration_frames: observed.calibrated.frames,
             dice_drop: measured.dice_drop(),
@@ -215,7 +219,7 @@ impl Report {
         ];
         if self.precision == "int8" {
             lines.push(format!(
-                "on the 8-bit grid: {} of {} operators ({:.1} %), {:.1} % of the multiply-accumulates; {} rounds to it in {}",
+                "on the 8-bit grid: {} of {} operators ({:.1} %), {:.1} % of the multiply-accumulates; {} computes in {}",
                 low.operators,
                 self.after.operators,
                 low.operator_share * 100.0,

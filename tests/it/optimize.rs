@@ -1,0 +1,265 @@
+//! `endort optimize`: what it writes, what it says, and what it refuses.
+
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+
+use crate::program::Sandbox;
+use crate::small_model;
+
+/// Pictures of a red square on grey, each elsewhere, with masks, as the small model sees polyps.
+fn pictures(sandbox: &Sandbox, count: u32) {
+    for i in 0..count {
+        let inside = |x: u32, y: u32| (10 + i..40 + i).contains(&x) && (12..44).contains(&y);
+        let red =
+            |x: u32, y: u32| if inside(x, y) { [220, 30, 40] } else { [100 + (x + y) as u8 % 20, 100, 100] };
+        let path = sandbox.write(&format!("truth/images/{i}.png"), "");
+        RgbImage::from_fn(64, 64, |x, y| Rgb(red(x, y))).save(path).unwrap();
+        let path = sandbox.write(&format!("truth/masks/{i}.png"), "");
+        image::GrayImage::from_fn(64, 64, |x, y| image::Luma([if inside(x, y) { 255 } else { 0 }]))
+            .save(path)
+            .unwrap();
+    }
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+fn number(value: &Value, pointer: &str) -> f64 {
+    value.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer} in {value:#}"))
+}
+
+#[test]
+fn the_built_in_model_becomes_a_package_that_sees_the_same() {
+    let sandbox = Sandbox::new();
+    let args = ["optimize", "--target", "cpu", "-o", "out", "--json", "--calibration", "truth/images"];
+    pictures(&sandbox, 3);
+    let run = sandbox.endort(args).finish().code(0).stderr("");
+    let report = json(&run.stdout);
+    assert_eq!((&report["target"], &report["precision"]), (&"cpu".into(), &"fp32".into()));
+    assert!(number(&report, "/after/operators") < number(&report, "/before/operators"), "{report:#}");
+    assert!(number(&report, "/agreement/relative_error") < 1e-5, "{report:#}");
+    assert!(number(&report, "/agreement/mask_dice") > 0.999, "{report:#}");
+    assert!(number(&report, "/after/latency_ms") > 0.0);
+    assert_eq!(sandbox.names("out"), ["model.json", "model.onnx"]);
+    let manifest = json(&sandbox.read("out/model.json"));
+    let made = &manifest["optimization"];
+    assert_eq!((&made["target"], &made["source"]["model"]), (&"cpu".into(), &"polyp-lite".into()));
+    assert_eq!(made["endort"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(made["source"]["sha256"], report["source_sha256"]);
+    assert_eq!(manifest["files"]["model.onnx"]["sha256"], report["artifact_sha256"]);
+
+    let run = sandbox.endort(["process-frame", "truth/images/0.png", "--model", "out", "--json"]);
+    let record = json(&run.finish().code(0).stderr("").stdout);
+    assert_eq!(record["model"], "polyp-lite");
+    let run = sandbox.endort(["optimize", "out", "--target", "cpu"]).finish().code(1).stdout("");
+    assert!(run.stderr.contains("start from the original"), "{}", run.stderr);
+}
+
+#[test]
+fn half_precision_halves_the_artifact() {
+    let sandbox = Sandbox::new();
+    pictures(&sandbox, 2);
+    let size = |precision: &str| {
+        let args =
+            ["optimize", "--target", "cpu", "--json", "--calibration", "truth/images", "-o", precision];
+        let run = sandbox.endort(args.into_iter().chain(["--precision", precision])).finish().code(0);
+        let report = json(&run.stdout);
+        assert!(number(&report, "/agreement/relative_error") < 1e-2, "{report:#}");
+        number(&report, "/after/artifact_bytes")
+    };
+    let ratio = size("fp16") / size("fp32");
+    assert!((0.45..0.60).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn eight_bits_are_calibrated_recorded_and_told() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 8);
+    let args = [
+        "optimize",
+        "red.onnx",
+        "--target",
+        "cpu",
+        "--precision",
+        "int8",
+        "--calibration",
+        "truth/images",
+        "--ground-truth",
+        "truth",
+        "--sensitivity",
+        "-o",
+        "out",
+    ];
+    let run = sandbox.endort(args).finish().code(0);
+    assert_eq!(
+        run.stderr,
+        "endort: warning: calibrated on 8 frames; at least 300 show what the network will meet\n"
+    );
+    for words in [
+        "red for cpu in int8",
+        "on the 8-bit grid: 1 of 1 operators (100.0 %)",
+        "dice drop",
+        "written to out",
+    ] {
+        assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
+    }
+    let made = json(&sandbox.read("out/model.json"))["optimization"].clone();
+    assert_eq!((&made["calibration"]["frames"], &made["settings"]["method"]), (&8.into(), &"mse".into()));
+    assert_eq!(made["calibration"]["sha256"].as_str().unwrap().len(), 64);
+    assert!(number(&made, "/results/dice_drop") <= 0.01, "{made:#}");
+
+    let bench =
+        ["bench", "truth/images/0.png", "--model", "out", "--warmup", "0", "--pace", "max", "--json", "-"];
+    let report = json(&sandbox.endort(bench).finish().code(0).stdout);
+    assert_eq!(report["runs"][0]["precision"], "int8 computed in fp32");
+    let other = ["process-frame", "truth/images/0.png", "--model", "out", "--precision", "fp32"];
+    let run = sandbox.endort(other).finish().code(1).stdout("");
+    assert!(run.stderr.starts_with("endort: model out: holds int8, not fp32"), "{}", run.stderr);
+
+    // The same settings give the same artifact.
+    let digest =
+        |place: &str| json(&sandbox.read(&format!("{place}/model.json")))["files"]["model.onnx"].clone();
+    let again: Vec<&str> = args[..12].iter().copied().chain(["again"]).collect();
+    sandbox.endort(again).finish().code(0);
+    assert_eq!(digest("out"), digest("again"));
+}
+
+#[test]
+fn a_model_that_has_lost_its_sight_is_refused() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 4);
+    // A network of two by two pixels cannot follow the outline.
+    let args = ["optimize", "red.onnx", "--target", "cpu", "--input-size", "2x2", "-o", "out"];
+    let truth = ["--ground-truth", "truth", "--calibration", "truth/images"];
+    let run = sandbox.endort(args.into_iter().chain(truth)).finish().code(3).stderr("");
+    assert!(
+        run.stdout.contains(", limit 0.01: MISSED") && run.stdout.contains("nothing written"),
+        "{}",
+        run.stdout
+    );
+    assert!(!sandbox.file("out").exists());
+    let run = sandbox.endort(args.into_iter().chain(truth).chain(["--max-dice-drop", "1", "--json"]));
+    let report = json(&run.finish().code(0).stdout);
+    assert!(number(&report, "/before/macs") > 100.0 * number(&report, "/after/macs"), "{report:#}");
+    assert_eq!(json(&sandbox.read("out/model.json"))["input"]["width"], 2);
+}
+
+#[test]
+fn a_package_never_takes_the_place_of_something_else() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 1);
+    sandbox.write("out/notes.txt", "mine");
+    let args = ["optimize", "red.onnx", "--target", "cpu", "--calibration", "truth/images", "-o", "out"];
+    let run = sandbox.endort(args).finish().code(1).stdout("");
+    assert!(
+        run.stderr.starts_with("endort: out: is there already and is no optimized package"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(sandbox.read("out/notes.txt"), "mine");
+    std::fs::remove_file(sandbox.file("out/notes.txt")).unwrap();
+    sandbox.endort(args).finish().code(0);
+    // What an earlier run wrote is replaced.
+    sandbox.endort(args).finish().code(0);
+    let mut left = sandbox.names(".");
+    left.retain(|name| name.starts_with(".endort"));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_source_that_changed_is_told_when_the_package_is_loaded() {
+    let sandbox = Sandbox::new();
+    let source = small_model::write(&sandbox);
+    pictures(&sandbox, 1);
+    let args = ["optimize", "red.onnx", "--target", "cpu", "--calibration", "truth/images", "-o", "out"];
+    sandbox.endort(args).finish().code(0);
+    let frame = ["process-frame", "truth/images/0.png", "--model", "out", "--json"];
+    sandbox.endort(frame).finish().code(0).stderr("");
+    let mut bytes = std::fs::read(&source).unwrap();
+    // A field that readers skip: another file, the same network.
+    bytes.extend([0x30, 0x01]);
+    std::fs::write(&source, bytes).unwrap();
+    let run = sandbox.endort(frame).finish().code(0);
+    assert_eq!(
+        run.stderr,
+        "endort: red was made from a red.onnx that has changed since; make it again with endort optimize red.onnx \
+         --target cpu --precision fp32\n"
+    );
+}
+
+#[test]
+fn impossible_wishes_are_refused_with_the_reason() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 1);
+    let base = ["optimize", "red.onnx", "--calibration", "truth/images"];
+    for (more, code, words) in [
+        (&["--target", "coral", "--precision", "fp16"][..], 2, "the Edge TPU computes in int8 alone"),
+        (&["--target", "cpu", "--keep-float", "x"], 2, "is for --precision int8"),
+        (&["--target", "cpu", "--precision", "int8", "--keep-float", "x"], 1, "has no layer \"x\""),
+        (&["--target", "cpu", "--input-size", "0x64"], 2, "must be WIDTHxHEIGHT"),
+        (&["--target", "fridge"], 2, "invalid value 'fridge'"),
+        (&["--target", "cpu", "--ground-truth", "missing"], 1, "missing"),
+    ] {
+        let run = sandbox.endort(base.iter().chain(more)).finish().code(code).stdout("");
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+    let run = sandbox
+        .endort(["optimize", "red.onnx", "--target", "cpu", "--calibration", "nothing"])
+        .finish()
+        .code(1);
+    assert!(run.stderr.contains("nothing"), "{}", run.stderr);
+}
+
+/// A `trtexec` that does what the script says, with `$onnx` and `$engine` set.
+#[cfg(unix)]
+fn trtexec(sandbox: &Sandbox, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let text = format!(
+        "#!/bin/sh\necho run >> {}\nfor a in \"$@\"; do case $a in --onnx=*) onnx=${{a#*=}};; \
+         --saveEngine=*) engine=${{a#*=}};; esac; done\n{script}\n",
+        sandbox.file("runs").display()
+    );
+    let path = sandbox.write("bin/trtexec", text);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn the_engine_is_built_by_trtexec_and_kept() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 1);
+    let path = format!("{}:{}", sandbox.file("bin").display(), std::env::var("PATH").unwrap());
+    let optimize = |place: &str| {
+        let args = ["optimize", "red.onnx", "--target", "jetson", "--calibration", "truth/images", "--json"];
+        let run = sandbox.endort(args.into_iter().chain(["-o", place]));
+        run.env("PATH", path.clone()).env("XDG_CACHE_HOME", sandbox.file("cache")).finish()
+    };
+    trtexec(&sandbox, "echo building; cat \"$onnx\" \"$onnx\" > \"$engine\"");
+    let report = json(&optimize("one").code(0).stderr("").stdout);
+    assert_eq!((&report["precision"], &report["engine"]["cached"]), (&"fp16".into(), &false.into()));
+    assert_eq!(sandbox.names("one"), ["model.engine", "model.json", "model.onnx"]);
+    let bytes = std::fs::read(sandbox.file("one/model.engine")).unwrap();
+    assert_eq!(bytes.len(), 2 * std::fs::read(sandbox.file("one/model.onnx")).unwrap().len());
+    let report = json(&optimize("two").code(0).stdout);
+    assert_eq!(report["engine"]["cached"], true);
+    assert_eq!(sandbox.read("runs"), "run\n", "the second run takes the engine that is there");
+
+    std::fs::remove_dir_all(sandbox.file("cache")).unwrap();
+    trtexec(&sandbox, "echo something; echo 'Error Code 4: no Myelin' >&2; exit 3");
+    let run = optimize("three").code(1).stdout("");
+    assert!(
+        run.stderr.contains("failed (exit status: 3)") && run.stderr.contains("no Myelin"),
+        "{}",
+        run.stderr
+    );
+    assert!(!sandbox.file("three").exists());
+    trtexec(&sandbox, "exit 0");
+    let run = optimize("four").code(1).stdout("");
+    assert!(run.stderr.contains("ended without writing an engine"), "{}", run.stderr);
+}
