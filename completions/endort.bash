@@ -19,6 +19,12 @@ _endort() {
             endort,bench)
                 cmd="endort__subcmd__bench"
                 ;;
+            endort,detect-device)
+                cmd="endort__subcmd__detect__subcmd__device"
+                ;;
+            endort,optimize)
+                cmd="endort__subcmd__optimize"
+                ;;
             endort,process-frame)
                 cmd="endort__subcmd__process__subcmd__frame"
                 ;;
@@ -35,7 +41,7 @@ _endort() {
 
     case "${cmd}" in
         endort)
-            opts="-v -q -h -V --config --verbose --quiet --help --version process-frame stream bench render"
+            opts="-v -q -h -V --config --verbose --quiet --help --version detect-device process-frame stream bench optimize render"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -53,7 +59,7 @@ _endort() {
             return 0
             ;;
         endort__subcmd__bench)
-            opts="-v -q -h -V --model --runtime --precision --threads --pace --duration --warmup --streams --ground-truth --json --csv --markdown --compare --check --target-fps --max-latency-ms --buffer-size --device --optimization-level --no-ai --config --verbose --quiet --help --version"
+            opts="-v -q -h -V --model --runtime --precision --threads --pace --duration --warmup --streams --ground-truth --json --csv --markdown --compare --check --target-fps --max-latency-ms --buffer-size --device --optimization-level --runtime-path --no-ai --config --verbose --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -131,6 +137,106 @@ _endort() {
                     COMPREPLY=($(compgen -W "off low medium high" -- "${cur}"))
                     return 0
                     ;;
+                --runtime-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        endort__subcmd__detect__subcmd__device)
+            opts="-v -q -h -V --json --root --config --verbose --quiet --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        endort__subcmd__optimize)
+            opts="-o -v -q -h -V --target --precision --input-size --output --json --calibration --calibration-frames --calibration-method --percentile --no-bias-correction --keep-float --ground-truth --max-dice-drop --sensitivity --runtime --threads --config --verbose --quiet --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --target)
+                    COMPREPLY=($(compgen -W "auto cpu jetson coral raspberry-pi apple intel" -- "${cur}"))
+                    return 0
+                    ;;
+                --precision)
+                    COMPREPLY=($(compgen -W "fp32 fp16 int8" -- "${cur}"))
+                    return 0
+                    ;;
+                --input-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --calibration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --calibration-frames)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --calibration-method)
+                    COMPREPLY=($(compgen -W "min-max percentile mse" -- "${cur}"))
+                    return 0
+                    ;;
+                --percentile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-float)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ground-truth)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-dice-drop)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -143,7 +249,7 @@ _endort() {
             return 0
             ;;
         endort__subcmd__process__subcmd__frame)
-            opts="-v -q -h -V --overlay --mask --json --model --runtime --precision --threads --target-fps --max-latency-ms --buffer-size --device --optimization-level --no-ai --config --verbose --quiet --help --version"
+            opts="-v -q -h -V --overlay --mask --json --model --runtime --precision --threads --target-fps --max-latency-ms --buffer-size --device --optimization-level --runtime-path --no-ai --config --verbose --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -191,6 +297,10 @@ _endort() {
                     ;;
                 --optimization-level)
                     COMPREPLY=($(compgen -W "off low medium high" -- "${cur}"))
+                    return 0
+                    ;;
+                --runtime-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --config)
@@ -267,7 +377,7 @@ _endort() {
             return 0
             ;;
         endort__subcmd__stream)
-            opts="-o -v -q -h -V --output --results --format --pace --policy --resume --retry-failed --json --model --runtime --precision --threads --target-fps --max-latency-ms --buffer-size --device --optimization-level --no-ai --config --verbose --quiet --help --version"
+            opts="-o -v -q -h -V --output --results --format --pace --policy --resume --retry-failed --json --model --runtime --precision --threads --target-fps --max-latency-ms --buffer-size --device --optimization-level --runtime-path --no-ai --config --verbose --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -331,6 +441,10 @@ _endort() {
                     ;;
                 --optimization-level)
                     COMPREPLY=($(compgen -W "off low medium high" -- "${cur}"))
+                    return 0
+                    ;;
+                --runtime-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --config)

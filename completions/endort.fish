@@ -29,15 +29,24 @@ complete -c endort -n "__fish_endort_needs_command" -s v -l verbose -d 'Say whic
 complete -c endort -n "__fish_endort_needs_command" -s q -l quiet -d 'Say nothing but errors'
 complete -c endort -n "__fish_endort_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_needs_command" -s V -l version -d 'Print version'
+complete -c endort -n "__fish_endort_needs_command" -f -a "detect-device" -d 'Say what this box is and what to run on it'
 complete -c endort -n "__fish_endort_needs_command" -f -a "process-frame" -d 'Find polyps in pictures'
 complete -c endort -n "__fish_endort_needs_command" -f -a "stream" -d 'Find polyps in recordings and live sources'
 complete -c endort -n "__fish_endort_needs_command" -f -a "bench" -d 'Measure whether this box holds the budget'
+complete -c endort -n "__fish_endort_needs_command" -f -a "optimize" -d 'Make the model that runs best on a kind of box, and show what that costs'
 complete -c endort -n "__fish_endort_needs_command" -f -a "render" -d 'Render a colonoscopy that never was, with its ground truth'
+complete -c endort -n "__fish_endort_using_subcommand detect-device" -l root -d 'Look at the machine whose /proc, /sys, /dev, /etc, /usr and /var lie below DIR' -r -F
+complete -c endort -n "__fish_endort_using_subcommand detect-device" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand detect-device" -l json -d 'Print one JSON document and nothing else'
+complete -c endort -n "__fish_endort_using_subcommand detect-device" -s v -l verbose -d 'Say which settings are in force and where each came from'
+complete -c endort -n "__fish_endort_using_subcommand detect-device" -s q -l quiet -d 'Say nothing but errors'
+complete -c endort -n "__fish_endort_using_subcommand detect-device" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c endort -n "__fish_endort_using_subcommand detect-device" -s V -l version -d 'Print version'
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l overlay -d 'Write each picture with its findings drawn, as PNG, to this file or folder' -r -F
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l mask -d 'Write each picture\'s mask, an 8-bit PNG of 0 and 255, to this file or folder' -r -F
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l runtime -d 'Runtime that executes the model [default: auto]' -r
-complete -c endort -n "__fish_endort_using_subcommand process-frame" -l precision -d 'Number format that the model computes in' -r -f -a "fp32\t''
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l precision -d 'Number format that the model must hold [default: its own]' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l threads -d 'Threads for the model [default: one per core]' -r
@@ -49,6 +58,7 @@ complete -c endort -n "__fish_endort_using_subcommand process-frame" -l optimiza
 low\t''
 medium\t''
 high\t''"
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l runtime-path -d 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH' -r
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l json -d 'Print one JSON record per picture and nothing else'
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l no-ai -d 'Let the video pass without running a model'
@@ -67,7 +77,7 @@ complete -c endort -n "__fish_endort_using_subcommand stream" -l policy -d 'What
 every-frame\t'It waits, and the source with it'"
 complete -c endort -n "__fish_endort_using_subcommand stream" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
 complete -c endort -n "__fish_endort_using_subcommand stream" -l runtime -d 'Runtime that executes the model [default: auto]' -r
-complete -c endort -n "__fish_endort_using_subcommand stream" -l precision -d 'Number format that the model computes in' -r -f -a "fp32\t''
+complete -c endort -n "__fish_endort_using_subcommand stream" -l precision -d 'Number format that the model must hold [default: its own]' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"
 complete -c endort -n "__fish_endort_using_subcommand stream" -l threads -d 'Threads for the model [default: one per core]' -r
@@ -79,6 +89,7 @@ complete -c endort -n "__fish_endort_using_subcommand stream" -l optimization-le
 low\t''
 medium\t''
 high\t''"
+complete -c endort -n "__fish_endort_using_subcommand stream" -l runtime-path -d 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH' -r
 complete -c endort -n "__fish_endort_using_subcommand stream" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
 complete -c endort -n "__fish_endort_using_subcommand stream" -l resume -d 'Skip the sources that the ledger calls finished with the same content and settings'
 complete -c endort -n "__fish_endort_using_subcommand stream" -l retry-failed -d 'Like --resume, and try those again that failed'
@@ -89,8 +100,8 @@ complete -c endort -n "__fish_endort_using_subcommand stream" -s q -l quiet -d '
 complete -c endort -n "__fish_endort_using_subcommand stream" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand stream" -s V -l version -d 'Print version'
 complete -c endort -n "__fish_endort_using_subcommand bench" -l model -d 'Model to measure; repeat it for several' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime -d 'Runtime to measure; repeat it for several [default: auto]' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l precision -d 'Number format to measure; repeat it for several' -r -f -a "fp32\t''
+complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime -d 'Runtime to measure, or `all` that are present; repeat it for several [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l precision -d 'Number format that the model must hold; repeat it for several [default: its own]' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"
 complete -c endort -n "__fish_endort_using_subcommand bench" -l threads -d 'Threads for the model [default: one per core]' -r
@@ -113,6 +124,7 @@ complete -c endort -n "__fish_endort_using_subcommand bench" -l optimization-lev
 low\t''
 medium\t''
 high\t''"
+complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime-path -d 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH' -r
 complete -c endort -n "__fish_endort_using_subcommand bench" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
 complete -c endort -n "__fish_endort_using_subcommand bench" -l check -d 'Exit with 3 if a run misses its budget'
 complete -c endort -n "__fish_endort_using_subcommand bench" -l no-ai -d 'Let the video pass without running a model'
@@ -120,6 +132,37 @@ complete -c endort -n "__fish_endort_using_subcommand bench" -s v -l verbose -d 
 complete -c endort -n "__fish_endort_using_subcommand bench" -s q -l quiet -d 'Say nothing but errors'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s V -l version -d 'Print version'
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l target -d 'Kind of device; auto takes what this box is' -r -f -a "auto\t'What this box is'
+cpu\t'Any processor: the fused network as ONNX'
+jetson\t'NVIDIA Jetson: ONNX for TensorRT, and its engine where trtexec is there'
+coral\t'Google Coral: TensorFlow Lite for the Edge TPU'
+raspberry-pi\t'Raspberry Pi: TensorFlow Lite'
+apple\t'Apple Silicon: ONNX for CoreML and Metal'
+intel\t'Intel: ONNX for OpenVINO'"
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l precision -d 'Number format [default: fp16 for jetson, apple and intel, int8 for coral and raspberry-pi, else fp32]' -r -f -a "fp32\t''
+fp16\t''
+int8\t''"
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l input-size -d 'Change the network\'s input to WxH pixels' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -s o -l output -d 'Folder to write the package to [default: MODEL-TARGET-PRECISION]' -r -F
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l calibration -d 'Pictures or video to calibrate on and to compare with the original; repeat it for several [default: rendered]' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l calibration-frames -d 'Frames to calibrate on, spread evenly' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l calibration-method -d 'How the range of an activation is chosen' -r -f -a "min-max\t'Everything that was seen'
+percentile\t'All but the outermost values'
+mse\t'The range with the least squared error'"
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l percentile -d 'Percent of the values that --calibration-method percentile keeps' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l keep-float -d 'Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l ground-truth -d 'Measure Dice before and after on DIR/images and DIR/masks (equal stems)' -r -F
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l max-dice-drop -d 'Largest drop in Dice before the package is refused' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l runtime -d 'Runtime that both networks are measured on' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l threads -d 'Threads [default: one per core]' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l json -d 'Print the report as JSON and nothing else'
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l no-bias-correction -d 'Do not make biases up for the rounding of weights'
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l sensitivity -d 'List the layers by how much quantizing each alone changes the outputs (int8)'
+complete -c endort -n "__fish_endort_using_subcommand optimize" -s v -l verbose -d 'Say which settings are in force and where each came from'
+complete -c endort -n "__fish_endort_using_subcommand optimize" -s q -l quiet -d 'Say nothing but errors'
+complete -c endort -n "__fish_endort_using_subcommand optimize" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c endort -n "__fish_endort_using_subcommand optimize" -s V -l version -d 'Print version'
 complete -c endort -n "__fish_endort_using_subcommand render" -s o -l output -d 'Folder to write to; made if it is not there' -r -F
 complete -c endort -n "__fish_endort_using_subcommand render" -l name -d 'Name of the clip and of its ground truth, without ending [default: `colonoscopy-{HEIGHT}p{FPS}`]' -r
 complete -c endort -n "__fish_endort_using_subcommand render" -l size -d 'Size of the frames' -r
