@@ -12,6 +12,7 @@ use endort::device::{Access, Build, DeviceInfo, Options, detect};
 use serde_json::Value;
 
 use crate::program::Sandbox;
+use crate::vendor::{site_packages, skipped};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/devices")
@@ -284,6 +285,23 @@ fn this_machine_is_described() {
 
     let run = sandbox.endort(["detect-device"]).finish().code(0).stderr("");
     assert!(run.stdout.contains("recommended: ") && run.stdout.contains("video decoding"), "{}", run.stdout);
+}
+
+#[test]
+fn the_vendors_own_packages_are_found_with_their_versions() {
+    let Some(packages) = site_packages().or_else(skipped) else { return };
+    let sandbox = Sandbox::new();
+    let run =
+        sandbox.endort(["detect-device", "--json"]).env("REALTIME_RUNTIME_PATH", &packages).finish().code(0);
+    let info: DeviceInfo = serde_json::from_str(&run.stdout).unwrap();
+    for (name, package) in
+        [("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino"), ("LiteRT", "ai_edge_litert")]
+    {
+        let found = info.machine.runtimes.iter().find(|runtime| runtime.name == name).unwrap();
+        let version = found.version.as_deref().unwrap();
+        assert!(packages.join(format!("{package}-{version}.dist-info")).is_dir(), "{found:?}");
+        assert_eq!((found.found_by.as_str(), found.unusable.as_deref()), ("runtime path", None), "{found:?}");
+    }
 }
 
 #[test]
