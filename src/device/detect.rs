@@ -9,12 +9,14 @@ use super::apple::{self, Mac};
 use super::board::Board;
 use super::cpu::{self, CpuInfo};
 use super::info::{
-    Accelerator, DeviceInfo, HardwareDecode, Kind, Machine, Problem, RuntimeFound, VideoDecode,
+    Accelerator, AcceleratorKind, DeviceInfo, HardwareDecode, Kind, Machine, Problem, RuntimeFound,
+    VideoDecode,
 };
 use super::library::Libraries;
 use super::probe::{Hurdle, Probe};
 use super::recommend::{Build, Workload, recommend};
 use super::root::Root;
+use super::route::EDGE_TPU_COMPILER;
 use super::{bus, camera, coral, graphics, jetson, limits, nvidia, packages, raspberry_pi, route, runtimes};
 use crate::av;
 use crate::error::{Error, Result};
@@ -112,6 +114,7 @@ fn look(options: &Options, root: &Root) -> Machine {
         let why = "its processor has 64 bits and its system 32, in which endort's fast arithmetic is missing";
         problems.push(Problem::new(&board.os.name, why, "install the 64-bit edition of the system"));
     }
+    problems.extend(edge_tpu_compiler(&accelerators, &runtimes, &board.arch));
     let cameras = camera::find(&probe, &mut problems);
     for runtime in &runtimes {
         if let Some(why) = &runtime.unusable {
@@ -186,6 +189,29 @@ fn find_runtime(
         Ok(runtime) => accelerator.runtime = runtime.filter(|_| accelerator.ready).map(str::to_owned),
         Err(hurdle) => problems.push(Problem::new(&accelerator.name, hurdle.why, hurdle.remedy)),
     }
+}
+
+/// A network has to be compiled for the Edge TPU, by a program that exists for x86-64 alone.
+fn edge_tpu_compiler(accelerators: &[Accelerator], runtimes: &[RuntimeFound], arch: &str) -> Option<Problem> {
+    let is_coral =
+        |a: &&Accelerator| matches!(a.kind, AcceleratorKind::CoralUsb | AcceleratorKind::CoralPcie);
+    accelerators.iter().find(is_coral)?;
+    if runtimes.iter().any(|runtime| runtime.name == EDGE_TPU_COMPILER) {
+        return None;
+    }
+    let remedy = match arch {
+        "x86_64" => {
+            "sudo apt install edgetpu-compiler from Coral's repository (coral.ai/docs/edgetpu/compiler)"
+        }
+        _ => {
+            "run endort optimize --target coral on an x86-64 machine with edgetpu_compiler, and copy the package here"
+        }
+    };
+    Some(Problem::new(
+        EDGE_TPU_COMPILER,
+        "a model has to be compiled for the Edge TPU, and the compiler is not here",
+        remedy,
+    ))
 }
 
 fn video_decode() -> VideoDecode {

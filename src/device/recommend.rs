@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::board::UNKNOWN_ARCH;
 use super::info::{Accelerator, Cpu, Machine};
-use super::route::ROUTES;
+use super::route::{EDGE_TPU_COMPILER, ROUTES};
 use crate::config::Precision;
 
 /// What `endort optimize --target` can make a model for.
@@ -131,12 +131,15 @@ pub fn recommend(machine: &Machine, workload: &Workload) -> Recommendation {
         None => on_the_processor(machine, workload),
     };
     let folder = best.and_then(|(route, _)| route.library_folder(&machine.runtimes));
-    advice.next = next(&advice, workload, folder.as_deref());
+    let compiler = machine.runtimes.iter().any(|runtime| runtime.name == EDGE_TPU_COMPILER);
+    let can_make = advice.target != Target::Coral || compiler;
+    advice.next = next(&advice, workload, folder.as_deref(), can_make);
     advice
 }
 
 /// The command to run next: measure, on a model made for the machine where that differs from the one there is.
-fn next(advice: &Recommendation, workload: &Workload, folder: Option<&str>) -> String {
+/// Where it cannot be made on the machine, a problem says so.
+fn next(advice: &Recommendation, workload: &Workload, folder: Option<&str>, can_make: bool) -> String {
     let mut make = String::new();
     let mut bench = "endort bench".to_owned();
     let size = format!("{}x{}", advice.input_width_px, advice.input_height_px);
@@ -146,9 +149,11 @@ fn next(advice: &Recommendation, workload: &Workload, folder: Option<&str>) -> S
         let made = format!("{}-{kind}", workload.model);
         let shrink = if own_size { String::new() } else { format!(" --input-size {size}") };
         let (model, target, precision) = (&workload.model, advice.target, advice.precision);
-        make = format!(
-            "endort optimize {model} --target {target} --precision {precision}{shrink} -o {made} && "
-        );
+        if can_make {
+            make = format!(
+                "endort optimize {model} --target {target} --precision {precision}{shrink} -o {made} && "
+            );
+        }
         bench.push_str(&format!(" --model {made}"));
     }
     let runtime_path = folder.map_or_else(String::new, |folder| format!(" --runtime-path {folder}"));

@@ -24,6 +24,8 @@ enum Need {
     Feature(&'static str),
     /// OpenVINO with its C interface.
     OpenVino,
+    /// TensorFlow Lite's C interface; the Edge TPU's own library belongs to the device.
+    TfLiteC,
     /// ONNX Runtime with a provider, and the libraries behind that.
     Provider(&'static str, &'static [&'static str]),
 }
@@ -31,6 +33,9 @@ enum Need {
 /// Names in the list of runtimes that was found.
 pub(super) const ONNX_RUNTIME: &str = "ONNX Runtime";
 pub(super) const OPENVINO: &str = "OpenVINO";
+pub(super) const TFLITE: &str = "TensorFlow Lite";
+pub(super) const TFLITE_C: &str = "libtensorflowlite_c.so";
+pub(super) const EDGE_TPU_COMPILER: &str = "Edge TPU compiler";
 pub(super) const TENSORRT: &str = "TensorRT";
 pub(super) const CUDA: &str = "CUDA";
 pub(super) const CUDNN: &str = "cuDNN";
@@ -49,7 +54,7 @@ const BY_TENSORRT: Need = Need::Provider("tensorrt", &[TENSORRT, CUDA, CUDNN]);
 const BY_CUDA: Need = Need::Provider("cuda", &[CUDA, CUDNN]);
 
 /// Best first. A row belongs here once `endort::runtime` executes by it.
-pub(super) const ROUTES: [Route; 9] = [
+pub(super) const ROUTES: [Route; 11] = [
     route(AcceleratorKind::NvidiaGpu, "onnxruntime-tensorrt", Target::Cpu, BY_TENSORRT),
     route(AcceleratorKind::NvidiaGpu, "onnxruntime-cuda", Target::Cpu, BY_CUDA),
     route(AcceleratorKind::NvidiaGpu, "candle-cuda", Target::Cpu, Need::Feature("cuda")),
@@ -57,6 +62,8 @@ pub(super) const ROUTES: [Route; 9] = [
     route(AcceleratorKind::JetsonGpu, "onnxruntime-cuda", Target::Jetson, BY_CUDA),
     route(AcceleratorKind::JetsonGpu, "candle-cuda", Target::Cpu, Need::Feature("cuda")),
     route(AcceleratorKind::AppleGpu, "candle-metal", Target::Cpu, Need::Feature("metal")),
+    route(AcceleratorKind::CoralPcie, "edge-tpu", Target::Coral, Need::TfLiteC),
+    route(AcceleratorKind::CoralUsb, "edge-tpu", Target::Coral, Need::TfLiteC),
     route(AcceleratorKind::IntelGpu, "openvino-gpu", Target::Intel, Need::OpenVino),
     route(AcceleratorKind::IntelNpu, "openvino-npu", Target::Intel, Need::OpenVino),
 ];
@@ -82,6 +89,13 @@ impl Route {
                 Some(_) => None,
                 None => Some(Hurdle::new("OpenVINO was not found", "pip install openvino")),
             },
+            Need::TfLiteC => {
+                let found =
+                    usable(TFLITE).filter(|found| found.path.iter().any(|path| path.contains(TFLITE_C)));
+                let why = format!("TensorFlow Lite's C library, {TFLITE_C}, was not found");
+                let remedy = format!("put {TFLITE_C}, built from TensorFlow 2.x, into /usr/local/lib");
+                found.is_none().then(|| Hurdle::new(why, remedy))
+            }
             Need::Provider(provider, behind) => {
                 let found = usable(ONNX_RUNTIME).filter(|ort| ort.providers.iter().any(|p| p == provider));
                 if found.is_none() {
@@ -104,6 +118,7 @@ impl Route {
         let name = match self.needs {
             Need::Feature(_) => return None,
             Need::OpenVino => OPENVINO,
+            Need::TfLiteC => TFLITE,
             Need::Provider(..) => ONNX_RUNTIME,
         };
         let found = runtimes.iter().find(|found| found.name == name)?;

@@ -5,7 +5,7 @@ use super::library::{Found, version_in};
 use super::probe::Probe;
 use super::recommend::{Build, CPU_RUNTIME};
 use super::root::clean;
-use super::route::{CUDA, CUDNN, ONNX_RUNTIME, OPENVINO, TENSORRT};
+use super::route::{CUDA, CUDNN, EDGE_TPU_COMPILER, ONNX_RUNTIME, OPENVINO, TENSORRT, TFLITE, TFLITE_C};
 
 /// A runtime that is looked for.
 struct Known {
@@ -28,7 +28,7 @@ const KNOWN: [Known; 8] = [
     Known { variable: Some("ORT_DYLIB_PATH"), ..known(ONNX_RUNTIME, &["libonnxruntime.so"], "onnxruntime") },
     // endort opens the C interface; the other is looked for to say that the C interface is missing.
     known(OPENVINO, &[OPENVINO_C, "libopenvino.so"], "openvino"),
-    known("TensorFlow Lite", &["libtensorflowlite_c.so", "libtensorflow-lite.so"], "tflite_runtime"),
+    known(TFLITE, &[TFLITE_C, "libtensorflow-lite.so"], "tflite_runtime"),
     known("LiteRT", &["libLiteRt.so"], "ai_edge_litert"),
     Known {
         packages: &["libedgetpu1-std", "libedgetpu1-max"],
@@ -43,7 +43,7 @@ const MIN_ONNX_RUNTIME: (u32, u32) = (1, 12);
 const OPENVINO_C: &str = "libopenvino_c.so";
 /// Programs that belong to them.
 const PROGRAMS: [(&str, &str); 2] =
-    [("trtexec (TensorRT)", "trtexec"), ("Edge TPU compiler", "edgetpu_compiler")];
+    [("trtexec (TensorRT)", "trtexec"), (EDGE_TPU_COMPILER, "edgetpu_compiler")];
 
 /// Every runtime that is there.
 pub(super) fn find(probe: &Probe, build: Build) -> Vec<RuntimeFound> {

@@ -187,6 +187,8 @@ fn the_recommendation_names_a_runtime_that_endort_has() {
         ("jetson-orin-nano", "candle-cpu", "candle-cuda"),
         ("jetson-agx-xavier", "onnxruntime-tensorrt", "onnxruntime-tensorrt"),
         ("nuc-openvino-npu", "openvino-gpu", "openvino-gpu"),
+        ("pc-coral-m2", "edge-tpu", "edge-tpu"),
+        ("raspberry-pi-5-coral-usb", "candle-cpu", "candle-cpu"),
         // CUDA 10 is too old, nouveau cannot compute, and this container has no GPU.
         ("jetson-nano", "candle-cpu", "candle-cpu"),
         ("pc-nvidia-without-driver", "candle-cpu", "candle-cpu"),
