@@ -57,7 +57,8 @@ pub(super) fn threads(root: &Root, online: usize) -> ThreadLimit {
         // Threads beyond the quota would only be stopped until the next period.
         let threads = (quota.floor() as usize).max(1);
         if threads < limit.threads {
-            let reason = Some(format!("a quota of {} processors ({path})", round(quota)));
+            let noun = if round(quota) == 1.0 { "processor" } else { "processors" };
+            let reason = Some(format!("a quota of {} {noun} ({path})", round(quota)));
             limit = ThreadLimit { threads, reason };
         }
     }
