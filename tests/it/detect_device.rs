@@ -207,17 +207,19 @@ fn the_recommended_commands_do_what_they_say() {
     // One that measures the model as it is, and one that first makes a smaller one.
     for (name, steps) in [("container-2cpu-4gb", 1), ("raspberry-pi-4", 2)] {
         let sandbox = Sandbox::new();
+        image::RgbImage::new(64, 48).save(sandbox.file("one.png")).unwrap();
         let next = look(name).recommendation.next;
         let commands: Vec<&str> = next.split(" && ").collect();
         assert_eq!(commands.len(), steps, "{next}");
         for command in commands {
             let mut args: Vec<&str> = command.split(' ').collect();
             assert_eq!(args.remove(0), "endort", "{next}");
-            if args[0] == "bench" {
-                let short =
-                    ["synthetic:320x240@30,frames=4", "--warmup", "1", "--pace", "max", "--json", "-"];
-                args.extend(short);
-            }
+            // Little to measure, and one small picture to compare on.
+            args.extend(match args[0] {
+                "bench" => ["synthetic:320x240@30,frames=4", "--warmup", "1", "--pace", "max", "--json", "-"]
+                    .as_slice(),
+                _ => &["--calibration", "one.png"],
+            });
             sandbox.endort(args).finish().code(0);
         }
     }
