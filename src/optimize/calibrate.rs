@@ -66,12 +66,21 @@ pub fn calibrate(
         graph.inputs.iter().chain(&observed.outputs).map(|&id| Seen::new(graph, id)).collect();
     let mut digest = Sha256::new();
     let mut kept = vec![];
-    let every = request.frames.div_ceil(request.keep.max(1)).max(1);
+    let mut every = 1;
     let mut count = 0;
     let taken = frames::inputs(manifest, request.sources, request.frames, cancel, &mut |input| {
         input.iter().for_each(|v| digest.update(v.to_le_bytes()));
-        if count % every == 0 && kept.len() < request.keep {
+        if count % every == 0 {
             kept.push(input.to_vec());
+            // Full: every second one goes, and from here on only every second one comes.
+            if kept.len() > request.keep.max(1) {
+                let mut index = 0;
+                kept.retain(|_| {
+                    index += 1;
+                    index % 2 == 1
+                });
+                every *= 2;
+            }
         }
         count += 1;
         engine.input().copy_from_slice(input);

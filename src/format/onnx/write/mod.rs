@@ -41,6 +41,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>> {
         options: *options,
         names: HashMap::new(),
         taken: HashSet::new(),
+        node_names: HashSet::new(),
         integers: integers(graph),
         nodes: vec![],
         initializers: vec![],
@@ -87,22 +88,17 @@ struct Writer<'g> {
     /// Names of values that are there.
     names: HashMap<ValueId, String>,
     taken: HashSet<String>,
+    /// Names of nodes, which must differ too.
+    node_names: HashSet<String>,
     integers: HashMap<ValueId, Integer>,
     nodes: Vec<proto::Node>,
     initializers: Vec<proto::Tensor>,
 }
 
 impl Writer<'_> {
-    /// `name`, or one derived from it that nothing else bears.
+    /// `name`, or one derived from it that no other value bears.
     fn fresh(&mut self, name: &str) -> String {
-        let base = if name.is_empty() { "value" } else { name };
-        let mut name = base.to_owned();
-        let mut count = 1;
-        while !self.taken.insert(name.clone()) {
-            count += 1;
-            name = format!("{base}.{count}");
-        }
-        name
+        unique(&mut self.taken, if name.is_empty() { "value" } else { name })
     }
 
     /// The name of a node's input, which is written if it is a constant that was not written yet.
@@ -133,14 +129,8 @@ impl Writer<'_> {
                     raw_data,
                     ..Default::default()
                 });
-                self.nodes.push(proto::Node {
-                    name: format!("{name}.widen"),
-                    op_type: "Cast".into(),
-                    input: vec![half],
-                    output: vec![name.to_owned()],
-                    attribute: vec![nodes::int("to", i64::from(dtype::FLOAT))],
-                    ..Default::default()
-                });
+                let to = vec![nodes::int("to", i64::from(dtype::FLOAT))];
+                self.plain("Cast", &format!("{name}.widen"), vec![half], name.to_owned(), to);
                 return;
             }
             Data::F32(v) => (dtype::FLOAT, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
@@ -213,8 +203,9 @@ impl Writer<'_> {
         output: String,
         attribute: Vec<proto::Attribute>,
     ) {
+        let name = unique(&mut self.node_names, name);
         self.nodes.push(proto::Node {
-            name: name.to_owned(),
+            name,
             op_type: op_type.to_owned(),
             input,
             output: vec![output],
@@ -222,6 +213,17 @@ impl Writer<'_> {
             ..Default::default()
         });
     }
+}
+
+/// `base`, or one derived from it that was not taken yet.
+fn unique(taken: &mut HashSet<String>, base: &str) -> String {
+    let mut name = base.to_owned();
+    let mut count = 1;
+    while !taken.insert(name.clone()) {
+        count += 1;
+        name = format!("{base}.{count}");
+    }
+    name
 }
 
 fn data_type(integer: Integer) -> i32 {
