@@ -46,7 +46,7 @@ pub struct Calibrated {
     pub kept: Vec<Vec<f32>>,
 }
 
-/// Runs a [prepared](crate::graph::passes::int8::prepare) network over the pictures. `progress` hears of each.
+/// Runs a [prepared](fn@crate::graph::passes::int8::prepare) network over the pictures. `progress` hears of each.
 ///
 /// # Errors
 /// Whatever keeps the pictures from being read, and a network that gives values that are no numbers.

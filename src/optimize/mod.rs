@@ -106,7 +106,7 @@ impl Job<'_> {
 /// An observed network: what a job works on, whatever its settings.
 #[derive(Debug)]
 pub struct Observed {
-    /// The simplified network; for 8 bits, in the [form](int8::prepare) that is quantized.
+    /// The simplified network; for 8 bits, in the [form](fn@int8::prepare) that is quantized.
     pub graph: Graph,
     /// Ranges (for 8 bits alone) and some inputs.
     pub calibrated: Calibrated,

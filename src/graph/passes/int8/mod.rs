@@ -1,6 +1,6 @@
 //! Post-training quantization to 8 bits.
 //!
-//! [`prepare`] brings a network into the form that is quantized, the caller observes its activations on
+//! [`prepare()`] brings a network into the form that is quantized, the caller observes its activations on
 //! real pictures ([`Histogram`]), and [`quantize`] makes the grid explicit as
 //! [`quantization`](crate::graph::quantization) describes it.
 

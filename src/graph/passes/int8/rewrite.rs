@@ -9,7 +9,7 @@ use crate::graph::op::Op;
 use crate::graph::quantization::Quantization;
 use crate::graph::{Graph, Node, Tensor, ValueId};
 
-/// Makes the grid of a [prepared](super::prepare) network explicit.
+/// Makes the grid of a [prepared](fn@super::prepare) network explicit.
 ///
 /// # Errors
 /// If an activation was not observed.
