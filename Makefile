@@ -18,10 +18,10 @@ DNF_BUILD = gcc glibc-devel pkgconf-pkg-config clang-devel ffmpeg-free-devel lib
 BREW_BUILD = ffmpeg llvm pkgconf
 
 # What the tests need on top: the ffmpeg program makes clips, Python compares with ONNX Runtime, GStreamer's RTSP
-# server is a camera (without it that test is left out).
-APT_TEST = ffmpeg python3 python3-venv python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good
-DNF_TEST = ffmpeg-free python3
-BREW_TEST = python3
+# server is a camera and Chromium looks at the pages (without them those tests are left out).
+APT_TEST = chromium curl ffmpeg openssl python3 python3-venv python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good
+DNF_TEST = chromium curl ffmpeg-free openssl python3
+BREW_TEST = openssl python3
 
 .PHONY: demo test build lint generate docs install packages packages-test clean
 

@@ -31,6 +31,9 @@ _endort() {
             endort,render)
                 cmd="endort__subcmd__render"
                 ;;
+            endort,serve)
+                cmd="endort__subcmd__serve"
+                ;;
             endort,stream)
                 cmd="endort__subcmd__stream"
                 ;;
@@ -41,7 +44,7 @@ _endort() {
 
     case "${cmd}" in
         endort)
-            opts="-v -q -h -V --config --verbose --quiet --help --version detect-device process-frame stream bench optimize render"
+            opts="-v -q -h -V --config --verbose --quiet --help --version detect-device process-frame stream bench optimize render serve"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -175,7 +178,7 @@ _endort() {
             return 0
             ;;
         endort__subcmd__optimize)
-            opts="-o -v -q -h -V --target --precision --input-size --output --json --calibration --calibration-frames --calibration-method --percentile --no-bias-correction --keep-float --ground-truth --max-dice-drop --sensitivity --runtime --threads --config --verbose --quiet --help --version"
+            opts="-o -v -q -h -V --target --precision --input-size --output --json --calibration --calibration-frames --calibration-method --percentile --no-bias-correction --keep-float --ground-truth --max-dice-drop --sensitivity --threads --config --verbose --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -226,10 +229,6 @@ _endort() {
                     return 0
                     ;;
                 --max-dice-drop)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --runtime)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -362,6 +361,100 @@ _endort() {
                     return 0
                     ;;
                 --crf)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        endort__subcmd__serve)
+            opts="-v -q -h -V --listen --room --token-file --tls-cert --tls-key --allow-origin --allow-host --log-format --audit-log --check-config --model --runtime --precision --threads --target-fps --max-latency-ms --buffer-size --device --optimization-level --runtime-path --no-ai --config --verbose --quiet --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --room)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-origin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --audit-log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --model)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --precision)
+                    COMPREPLY=($(compgen -W "fp32 fp16 int8" -- "${cur}"))
+                    return 0
+                    ;;
+                --threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target-fps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-latency-ms)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --buffer-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --optimization-level)
+                    COMPREPLY=($(compgen -W "off low medium high" -- "${cur}"))
+                    return 0
+                    ;;
+                --runtime-path)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -35,6 +35,7 @@ complete -c endort -n "__fish_endort_needs_command" -f -a "stream" -d 'Find poly
 complete -c endort -n "__fish_endort_needs_command" -f -a "bench" -d 'Measure whether this box holds the budget'
 complete -c endort -n "__fish_endort_needs_command" -f -a "optimize" -d 'Make the model that runs best on a kind of box, and show what that costs'
 complete -c endort -n "__fish_endort_needs_command" -f -a "render" -d 'Render a colonoscopy that never was, with its ground truth'
+complete -c endort -n "__fish_endort_needs_command" -f -a "serve" -d 'Serve live rooms over HTTP and WebSocket'
 complete -c endort -n "__fish_endort_using_subcommand detect-device" -l root -d 'Look at the machine whose /proc, /sys, /dev, /etc, /usr and /var lie below DIR' -r -F
 complete -c endort -n "__fish_endort_using_subcommand detect-device" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
 complete -c endort -n "__fish_endort_using_subcommand detect-device" -l json -d 'Print one JSON document and nothing else'
@@ -153,7 +154,6 @@ complete -c endort -n "__fish_endort_using_subcommand optimize" -l percentile -d
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l keep-float -d 'Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l ground-truth -d 'Measure Dice before and after on DIR/images and DIR/masks (equal stems)' -r -F
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l max-dice-drop -d 'Largest drop in Dice before the package is refused' -r
-complete -c endort -n "__fish_endort_using_subcommand optimize" -l runtime -d 'Runtime that both networks are measured on' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l threads -d 'Threads [default: one per core]' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l json -d 'Print the report as JSON and nothing else'
@@ -180,3 +180,35 @@ complete -c endort -n "__fish_endort_using_subcommand render" -s v -l verbose -d
 complete -c endort -n "__fish_endort_using_subcommand render" -s q -l quiet -d 'Say nothing but errors'
 complete -c endort -n "__fish_endort_using_subcommand render" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand render" -s V -l version -d 'Print version'
+complete -c endort -n "__fish_endort_using_subcommand serve" -l listen -d 'Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8080]' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l room -d 'Start a room with the server; repeat it for several. SOURCE is what `stream` takes, or `push`' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l token-file -d 'Ask for a token: FILE has a line per token, `view NAME TOKEN` or `operate NAME TOKEN`' -r -F
+complete -c endort -n "__fish_endort_using_subcommand serve" -l tls-cert -d 'Speak TLS with this certificate chain (PEM)' -r -F
+complete -c endort -n "__fish_endort_using_subcommand serve" -l tls-key -d 'The certificate\'s private key (PEM)' -r -F
+complete -c endort -n "__fish_endort_using_subcommand serve" -l allow-origin -d 'Also take requests from pages of this origin, such as https://ward.example; repeat it for several' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l allow-host -d 'Also answer to this host name where there are no tokens; repeat it for several' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l log-format -d 'How events are written to standard error [default: text]' -r -f -a "text\t'A line for people'
+json\t'A JSON document per line'"
+complete -c endort -n "__fish_endort_using_subcommand serve" -l audit-log -d 'Keep who started and stopped what, with which model and settings, in this append-only, chained file' -r -F
+complete -c endort -n "__fish_endort_using_subcommand serve" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l runtime -d 'Runtime that executes the model [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l precision -d 'Number format that the model must hold [default: its own]' -r -f -a "fp32\t''
+fp16\t''
+int8\t''"
+complete -c endort -n "__fish_endort_using_subcommand serve" -l threads -d 'Threads for the model [default: one per core]' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l target-fps -d 'Frames per second that the budget asks for [default: 30]' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l max-latency-ms -d 'Longest time from captured to presented before a frame is a violation [default: 200]' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l buffer-size -d 'Frames that may wait for the AI [default: 5]' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l device -d 'Where the model runs: cpu, cuda:N, metal, or auto (a GPU where one is usable) [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l optimization-level -d 'How far the model is rewritten before it runs [default: high]' -r -f -a "off\t''
+low\t''
+medium\t''
+high\t''"
+complete -c endort -n "__fish_endort_using_subcommand serve" -l runtime-path -d 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand serve" -l check-config -d 'Check the settings, the token file, the certificate and the rooms, then exit'
+complete -c endort -n "__fish_endort_using_subcommand serve" -l no-ai -d 'Let the video pass without running a model'
+complete -c endort -n "__fish_endort_using_subcommand serve" -s v -l verbose -d 'Say which settings are in force and where each came from'
+complete -c endort -n "__fish_endort_using_subcommand serve" -s q -l quiet -d 'Say nothing but errors'
+complete -c endort -n "__fish_endort_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c endort -n "__fish_endort_using_subcommand serve" -s V -l version -d 'Print version'

@@ -4,6 +4,7 @@
 //! that nothing below the command line reads either.
 
 mod file;
+mod server;
 mod value;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+pub use server::{RoomSetting, Server, ServerFlags};
 pub use value::{
     Device, OptimizationLevel, Paths, Precision, parse_buffer_size, parse_max_latency_ms, parse_target_fps,
 };

@@ -12,9 +12,9 @@
 //! ```
 //!
 //! Dependencies point down only:
-//! `cli → {optimize, pipeline} → {source, vision, runtime, sink} → {model, device} → graph ← format`, and everything may
-//! use [`frame`], [`record`], [`error`] and [`cancel`]. A foreign library has one home: `ffmpeg_next` in
-//! [`av`], candle in [`runtime`].
+//! `cli → {server, optimize} → pipeline → {source, vision, runtime, sink} → {model, device} → graph ← format`, and
+//! everything may use [`frame`], [`record`], [`error`] and [`cancel`]. A foreign library has one home: `ffmpeg_next` in
+//! [`av`], candle in [`runtime`], `tiny_http`, `tungstenite` and `rustls` in [`server`].
 //!
 //! endort is research software. It is not a medical device and must not be used to diagnose.
 
@@ -32,6 +32,7 @@ pub mod optimize;
 pub mod pipeline;
 pub mod record;
 pub mod runtime;
+pub mod server;
 pub mod sink;
 pub mod source;
 pub mod vision;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One polyp (or other object) found in one frame.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Detection {
     /// Class name from the model's labels.
     pub label: String,
@@ -26,7 +27,7 @@ pub struct Detection {
 }
 
 /// Time spent in each stage, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StagesMs {
     /// Decoding.
     pub decode: f64,
@@ -68,7 +69,7 @@ pub fn millis(duration: Duration) -> f64 {
 }
 
 /// Everything known about one frame.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FrameRecord {
     /// Number of the frame within its source, from 0.
     pub frame_id: u64,

@@ -72,6 +72,11 @@ impl Console {
         Output::stream(STDOUT, Box::new(LineWriter::new(Stdout(self.progress.clone()))))
     }
 
+    /// Whether details are wanted.
+    pub fn is_verbose(&self) -> bool {
+        self.verbosity == Verbosity::Verbose
+    }
+
     /// Says something a person wants to know; silent with `-q`.
     pub fn note(&self, text: &str) {
         self.say(Verbosity::Normal, text);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::console::Console;
 use super::exit::INTERRUPTED;
 use crate::cancel::Cancel;
-use crate::config::{self, Flags, Realtime};
+use crate::config::{self, Flags, Realtime, ServerFlags};
 use crate::error::{Error, Result};
 
 /// Settings file that is read where it exists and `--config` names no other.
@@ -41,21 +41,39 @@ impl Context {
     ///
     /// A settings file that cannot be read, and whatever [`Realtime::resolve`] refuses.
     pub fn settings(&self, flags: &Flags) -> Result<Realtime> {
-        let file = match &self.config {
-            Some(path) => Some((path.clone(), read(path)?)),
-            None if Path::new(DEFAULT_CONFIG).exists() => {
-                let path = PathBuf::from(DEFAULT_CONFIG);
-                let text = read(&path)?;
-                Some((path, text))
-            }
-            None => None,
-        };
+        let file = self.file()?;
         let file = file.as_ref().map(|(path, text)| config::File { path, text });
         let settings = Realtime::resolve(file, &self.variables, flags)?;
         for (name, value, origin) in settings.rows() {
             self.console.detail(&format!("{name} = {value} ({origin})"));
         }
         Ok(settings)
+    }
+
+    /// The settings of a server in force, with `flags` on top; said aloud with `-v`.
+    ///
+    /// # Errors
+    ///
+    /// A settings file that cannot be read, and whatever [`config::Server::resolve`] refuses.
+    pub fn server_settings(&self, flags: &ServerFlags) -> Result<config::Server> {
+        let file = self.file()?;
+        let file = file.as_ref().map(|(path, text)| config::File { path, text });
+        let settings = config::Server::resolve(file, flags)?;
+        for (name, value, origin) in settings.rows() {
+            self.console.detail(&format!("{name} = {value} ({origin})"));
+        }
+        Ok(settings)
+    }
+
+    /// The settings file that was named, or the one that is here.
+    fn file(&self) -> Result<Option<(PathBuf, String)>> {
+        let path = match &self.config {
+            Some(path) => path.clone(),
+            None if Path::new(DEFAULT_CONFIG).exists() => PathBuf::from(DEFAULT_CONFIG),
+            None => return Ok(None),
+        };
+        let text = read(&path)?;
+        Ok(Some((path, text)))
     }
 
     /// Makes Ctrl-C (and SIGTERM, SIGHUP) set [`cancel`](Self::cancel); a second one exits at once.

@@ -15,6 +15,7 @@ pub mod optimize;
 pub mod place;
 pub mod process_frame;
 pub mod render;
+pub mod serve;
 pub mod stream;
 
 use std::path::PathBuf;
@@ -75,6 +76,7 @@ pub enum Command {
     Bench(bench::Args),
     Optimize(optimize::Args),
     Render(render::Args),
+    Serve(serve::Args),
 }
 
 impl Cli {
@@ -101,6 +103,7 @@ impl Cli {
             Command::Bench(args) => bench::run(args, context),
             Command::Optimize(args) => optimize::run(args, context),
             Command::Render(args) => render::run(args, context),
+            Command::Serve(args) => serve::run(args, context),
             Command::Stream(args) => stream::run(args, context),
         }
     }

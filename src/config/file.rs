@@ -3,24 +3,28 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{File, KEYS, Kind, Origin, Realtime, unknown};
+use super::{File, KEYS, Kind, Origin, Realtime, server, unknown};
 use crate::error::{Error, Result};
 
 const TABLE: &str = "realtime";
 
 /// Puts the file's values over those of `settings`.
 pub(super) fn apply(settings: &mut Realtime, file: File<'_>) -> Result<()> {
-    let document = DeTable::parse(file.text).map_err(|error| Error::Config {
-        origin: origin(file, error.span().map_or(0, |span| span.start)).to_string(),
-        detail: format!("not valid TOML: {}", error.message().trim().replace('\n', ", ")),
-    })?;
+    let document = parse(file)?;
     for (key, value) in document.get_ref() {
         let name: &str = key.get_ref();
+        if name == server::TABLE
+            && let Some(table) = value.get_ref().as_table()
+        {
+            // Only `serve` uses it; that it is right is checked all the same.
+            server::Server::default().apply_table(file, table)?;
+            continue;
+        }
         let table = (name == TABLE).then(|| value.get_ref().as_table()).flatten();
         let Some(table) = table else {
             let allowed = match name {
-                TABLE => format!("must be a table: put [{TABLE}] on a line of its own"),
-                _ => format!("unknown, known is the table [{TABLE}]"),
+                TABLE | server::TABLE => format!("must be a table: put [{name}] on a line of its own"),
+                _ => format!("unknown, known are the tables [{TABLE}] and [{}]", server::TABLE),
             };
             return Err(impossible(file, key, name, value, allowed));
         };
@@ -29,6 +33,14 @@ pub(super) fn apply(settings: &mut Realtime, file: File<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The file's tables, with their positions.
+pub(super) fn parse(file: File<'_>) -> Result<Spanned<DeTable<'_>>> {
+    DeTable::parse(file.text).map_err(|error| Error::Config {
+        origin: origin(file, error.span().map_or(0, |span| span.start)).to_string(),
+        detail: format!("not valid TOML: {}", error.message().trim().replace('\n', ", ")),
+    })
 }
 
 fn apply_key(
@@ -64,7 +76,7 @@ fn plain(number: &str) -> String {
     number.replace('_', "")
 }
 
-fn impossible(
+pub(super) fn impossible(
     file: File<'_>,
     at: &Spanned<std::borrow::Cow<'_, str>>,
     key: &str,
@@ -87,7 +99,7 @@ fn impossible(
     }
 }
 
-fn origin(file: File<'_>, offset: usize) -> Origin {
+pub(super) fn origin(file: File<'_>, offset: usize) -> Origin {
     let before = file.text.as_bytes().get(..offset).unwrap_or(file.text.as_bytes());
     let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
     Origin::File { path: file.path.to_owned(), line }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram as Hdr;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest duration that is told apart from longer ones: an hour, in microseconds.
@@ -99,7 +100,7 @@ impl Default for Histogram {
 }
 
 /// Average and percentiles in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Mean.
     pub avg: f64,

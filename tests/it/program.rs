@@ -90,6 +90,12 @@ impl Run {
         Finished { code: child.wait().unwrap().code(), stdout, stderr }
     }
 
+    /// Starts it; its standard output can be read, its standard error goes to a file.
+    pub fn start_logging_to(mut self, log: &Path) -> Child {
+        let log = std::fs::File::create(log).unwrap();
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap()
+    }
+
     /// Starts it, with its output thrown away.
     pub fn start(mut self) -> Child {
         self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()

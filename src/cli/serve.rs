@@ -1,0 +1,246 @@
+//! `endort serve`: live rooms over HTTP and WebSocket.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::args::{ModelArgs, RealtimeArgs};
+use super::console::Console;
+use super::model::{self, Choice};
+use super::{Context, Outcome};
+use crate::config::{Realtime, ServerFlags};
+use crate::device;
+use crate::error::{Error, Result};
+use crate::pipeline::processor::ProcessorOptions;
+use crate::server::api::StartStream;
+use crate::server::auth::{Origins, Tokens};
+use crate::server::limits::Limits;
+use crate::server::log::{Event, Level, Log};
+use crate::server::models::{Loaded, Loader, Use};
+use crate::server::{Defaults, Device, Options, Server};
+
+/// How often the command looks whether it was interrupted.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Serve live rooms over HTTP and WebSocket
+///
+/// Takes each room's pictures from its source, keeps them moving, finds polyps within the budget, and shows both on a
+/// page. Without --token-file only this machine can connect. Runs until it is interrupted.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+
+    /// Start a room with the server; repeat it for several. SOURCE is what `stream` takes, or `push`
+    #[arg(long, value_name = "NAME=SOURCE", value_parser = room)]
+    pub room: Vec<(String, String)>,
+
+    /// Ask for a token: FILE has a line per token, `view NAME TOKEN` or `operate NAME TOKEN`
+    #[arg(long, value_name = "FILE", help_heading = "Access")]
+    pub token_file: Option<PathBuf>,
+
+    /// Speak TLS with this certificate chain (PEM)
+    #[arg(long, value_name = "FILE", help_heading = "Access")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", help_heading = "Access")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Also take requests from pages of this origin, such as https://ward.example; repeat it for several
+    #[arg(long, value_name = "ORIGIN", help_heading = "Access")]
+    pub allow_origin: Vec<String>,
+
+    /// Also answer to this host name where there are no tokens; repeat it for several
+    #[arg(long, value_name = "NAME", help_heading = "Access")]
+    pub allow_host: Vec<String>,
+
+    /// How events are written to standard error [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// Keep who started and stopped what, with which model and settings, in this append-only, chained file
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
+
+    /// Check the settings, the token file, the certificate and the rooms, then exit
+    #[arg(long)]
+    pub check_config: bool,
+
+    /// The model and what executes it.
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// The realtime settings.
+    #[command(flatten)]
+    pub realtime: RealtimeArgs,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people
+    Text,
+    /// A JSON document per line
+    Json,
+}
+
+fn room(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, source)) if !name.is_empty() && !source.is_empty() => {
+            Ok((name.to_owned(), source.to_owned()))
+        }
+        _ => Err("must be NAME=SOURCE, such as or-1=rtsp://10.0.0.5/live".to_owned()),
+    }
+}
+
+/// Serves until it is interrupted.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    let flags = ServerFlags {
+        listen: args.listen.clone(),
+        token_file: args.token_file.clone(),
+        tls_cert: args.tls_cert.clone(),
+        tls_key: args.tls_key.clone(),
+        log_format: args.log_format.map(|format| format == LogFormat::Json),
+        audit_log: args.audit_log.clone(),
+        rooms: args.room.clone(),
+        allow_origins: args.allow_origin.clone(),
+        allow_hosts: args.allow_host.clone(),
+    };
+    let settings = context.settings(&args.realtime.flags(args.model.runtime.as_deref()))?;
+    let server = context.server_settings(&flags)?;
+    let tls = match (server.tls_cert.value, server.tls_key.value) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            return Err(Error::Config {
+                origin: "--tls-cert".to_owned(),
+                detail: "needs --tls-key, and the other way round".to_owned(),
+            });
+        }
+    };
+    let tokens = match &server.token_file.value {
+        Some(path) => Tokens::read(path)?,
+        None => Tokens::none(),
+    };
+    let quiet_requests = !context.console.is_verbose();
+    let rooms = server.rooms.iter().map(|room| started(&room.name, &room.source)).collect();
+    let options = Options {
+        listen: server.listen.value,
+        tls,
+        tokens,
+        origins: Origins { allowed: server.allow_origins, hosts: server.allow_hosts },
+        limits: Limits::default(),
+        defaults: Defaults {
+            target_fps: settings.target_fps.value,
+            max_latency_ms: settings.max_latency_ms.value,
+            buffer_size: settings.buffer_size.value,
+            decode_threads: 0,
+            enabled: settings.enabled.value,
+        },
+        rooms,
+        model: args.model.model.clone(),
+        loader: loader(args, &settings),
+        device: device(),
+        audit: server.audit_log.value,
+        log: log(server.log_json.value, quiet_requests, context.console.clone()),
+    };
+    if args.check_config {
+        Server::check(&options)?;
+        context.console.print("the settings are in order")?;
+        return Ok(Outcome::Done);
+    }
+    let server = Server::start(options)?;
+    context.console.print(&server.url())?;
+    while !context.cancel.is_cancelled() {
+        std::thread::sleep(POLL);
+    }
+    server.stop();
+    // Interrupting is how a server is meant to end.
+    Ok(Outcome::Done)
+}
+
+fn started(name: &str, source: &str) -> StartStream {
+    StartStream {
+        room: name.to_owned(),
+        source: source.to_owned(),
+        model: None,
+        target_fps: None,
+        max_latency_ms: None,
+        buffer_size: None,
+    }
+}
+
+/// What `GET /edge/device-info` answers: what `detect-device --json` prints.
+fn device() -> Device {
+    Arc::new(|| {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let info = device::detect(&device::Options::live(variables))?;
+        serde_json::to_value(info)
+            .map_err(|error| Error::Output { path: "device-info".into(), detail: error.to_string() })
+    })
+}
+
+fn loader(args: &Args, settings: &Realtime) -> Loader {
+    let (args, settings) = (args.model.clone(), settings.clone());
+    Arc::new(move |name, wanted| {
+        let choice = Choice { model: name, ..args.choice(&settings) };
+        let options = ProcessorOptions { video: wanted == Use::Video, ..ProcessorOptions::default() };
+        let loaded = model::load(&choice, &settings, options)?.ok_or_else(|| Error::Model {
+            model: name.to_owned(),
+            detail: "is switched off by the settings".to_owned(),
+        })?;
+        Ok(Loaded { analyzer: Box::new(loaded.processor), sha256: loaded.sha256 })
+    })
+}
+
+fn log(json: bool, quiet_requests: bool, console: Console) -> Log {
+    let (json, text) = (json, move |event: &Event| console.note(&line(event)));
+    Log::new(Arc::new(move |event| {
+        if event.level == Level::Debug && quiet_requests {
+            return;
+        }
+        if json {
+            // Nobody is left to tell where standard error itself is closed.
+            let _ = writeln!(std::io::stderr().lock(), "{}", document(event));
+        } else {
+            text(event);
+        }
+    }))
+}
+
+/// An event for people.
+fn line(event: &Event) -> String {
+    let mut line = event.name.replace('_', " ");
+    for (key, value) in &event.fields {
+        match value {
+            Value::Null => {}
+            Value::String(text) => line.push_str(&format!(" {key}={text}")),
+            value => line.push_str(&format!(" {key}={value}")),
+        }
+    }
+    line
+}
+
+/// An event for programs.
+fn document(event: &Event) -> Value {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut document = json!({
+        "ts_ms": now.as_millis() as u64,
+        "level": event.level.as_str(),
+        "event": event.name,
+    });
+    if let Some(fields) = document.as_object_mut() {
+        fields.extend(event.fields.clone());
+    }
+    document
+}

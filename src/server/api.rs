@@ -1,0 +1,313 @@
+//! The types that requests and responses are made of. `/openapi.json` is generated from these.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::pipeline::stats::Summary;
+use crate::record::FrameRecord;
+
+/// How a room fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The source is being opened.
+    Starting,
+    /// Pictures come, and findings with them.
+    Running,
+    /// Pictures come; the AI is silent.
+    Stalled,
+    /// No pictures come; the source is tried again.
+    Reconnecting,
+    /// It was stopped, or its recording has ended.
+    Stopped,
+    /// It failed too often and is not tried again.
+    Failed,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Running, Self::Stalled, Self::Reconnecting, Self::Stopped, Self::Failed];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stalled => "stalled",
+            Self::Reconnecting => "reconnecting",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// `POST /video/start-stream`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartStream {
+    /// The room's name: 1 to 64 letters, digits, `.`, `_` or `-`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"))]
+    pub room: String,
+    /// Where its pictures come from: an address, a device, a file, `synthetic`, or `push` for pictures that a client
+    /// sends by WebSocket.
+    #[schemars(length(min = 1, max = 2048))]
+    pub source: String,
+    /// The model; the server's own where absent, `none` to let the video pass.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 1024))]
+    pub model: Option<String>,
+    /// Frames per second that the budget asks for.
+    #[serde(default)]
+    #[schemars(range(min = 0.1, max = 1000))]
+    pub target_fps: Option<f64>,
+    /// Longest time from captured to presented, in milliseconds, before a frame is a violation.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 60000))]
+    pub max_latency_ms: Option<f64>,
+    /// Frames that may wait for the AI.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 1024))]
+    pub buffer_size: Option<usize>,
+}
+
+/// A room that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StartedStream {
+    /// This run of the room; another start has another.
+    pub stream_id: String,
+    /// The room's name.
+    pub room: String,
+    /// How it fares.
+    pub status: State,
+}
+
+/// `POST /video/stop-stream`: one of the two names the room.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopStream {
+    /// The number that `start-stream` gave.
+    #[serde(default)]
+    pub stream_id: Option<String>,
+    /// The room's name.
+    #[serde(default)]
+    pub room: Option<String>,
+}
+
+/// Figures of a room, or of all rooms together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Figures {
+    /// Frames per second that the budget asks for.
+    pub target_fps: f64,
+    /// Pictures per second over the last seconds.
+    pub fps: f64,
+    /// Pictures presented.
+    pub frames_processed: u64,
+    /// Frames that the AI skipped on purpose, for a newer one.
+    pub frames_dropped: u64,
+    /// Frames that were due and never presented.
+    pub frames_lost: u64,
+    /// Captured → findings presented, since the start.
+    pub latency_ms: Summary,
+    /// The same over the last minute.
+    pub recent_latency_ms: Summary,
+    /// Captured → picture presented, since the start.
+    pub video_delay_ms: Summary,
+    /// Frames beyond the budget.
+    pub violations: u64,
+    /// Violations as a share of all results.
+    pub violation_rate: f64,
+    /// Time inside each stage.
+    pub stages_ms: BTreeMap<String, Summary>,
+}
+
+/// `GET /video/stats`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stats {
+    /// All rooms together, or the one that was asked for.
+    #[serde(flatten)]
+    pub all: Figures,
+    /// Each room by name.
+    pub rooms: BTreeMap<String, RoomInfo>,
+}
+
+/// A room at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RoomInfo {
+    /// The room's name.
+    pub room: String,
+    /// This run of it.
+    pub stream_id: String,
+    /// How it fares.
+    pub state: State,
+    /// Why it is in this state, where there is something to say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<String>,
+    /// Since when, in milliseconds of Unix time.
+    pub since_ms: u64,
+    /// When this run was started, in milliseconds of Unix time.
+    pub started_ms: u64,
+    /// Its source, without credentials.
+    pub source: String,
+    /// Width of its pictures; 0 before the first.
+    pub width: usize,
+    /// Height of its pictures; 0 before the first.
+    pub height: usize,
+    /// The model's name, or `none`.
+    pub model: String,
+    /// What executes it, or `none`.
+    pub runtime: String,
+    /// Digest of the model's network; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub model_sha256: Option<String>,
+    /// The latency budget.
+    pub max_latency_ms: f64,
+    /// Whether findings are missing or old: pages mark the picture.
+    pub ai_off: bool,
+    /// Whoever watches.
+    pub viewers: usize,
+    /// How often the source was opened again.
+    pub reconnects: u64,
+    /// How often the AI was started again.
+    pub ai_restarts: u64,
+    /// Findings since the start, counted once per track.
+    pub findings: u64,
+    /// Its figures.
+    pub figures: Figures,
+}
+
+/// `GET /video/streams`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Streams {
+    /// Every room, by name.
+    pub rooms: Vec<RoomInfo>,
+}
+
+/// A finding that a room remembers, with a thumbnail beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Seen {
+    /// Its number within the room's run; the thumbnail is at `findings/{id}`.
+    pub id: u64,
+    /// The frame it was first seen in.
+    pub frame_id: u64,
+    /// That frame's presentation time.
+    pub pts_ms: f64,
+    /// When, in milliseconds of Unix time.
+    pub at_ms: u64,
+    /// Class name.
+    pub label: String,
+    /// Confidence, 0 to 1.
+    pub score: f32,
+    /// Its track.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub track_id: Option<u64>,
+}
+
+/// `GET /rooms/{room}/findings`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Findings {
+    /// Newest first.
+    pub findings: Vec<Seen>,
+}
+
+/// `GET /healthz` and `GET /readyz`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `ok`, or what is missing.
+    pub status: String,
+    /// The program's version.
+    pub version: String,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+}
+
+/// `GET /session`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WhoAmI {
+    /// The name in the token file; `local` where there are no tokens.
+    pub name: String,
+    /// `view` or `operate`.
+    pub role: String,
+    /// Whether a browser's session said so, which can be ended.
+    pub session: bool,
+}
+
+/// A text message to a WebSocket client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Message {
+    /// A frame's record.
+    Result(Box<FrameRecord>),
+    /// A frame that was skipped.
+    Dropped {
+        /// Its number.
+        frame_id: u64,
+        /// Why: `newest_wins`, or `not_analysed` where the AI had no answer.
+        reason: String,
+    },
+    /// A frame or a message that could not be used.
+    Error {
+        /// The frame's number, where it was one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        frame_id: Option<u64>,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The next binary message is this frame's picture.
+    Picture {
+        /// Its number.
+        frame_id: u64,
+        /// Its presentation time.
+        pts_ms: f64,
+        /// Width of the frame that findings are measured in.
+        width: usize,
+        /// Height of that frame.
+        height: usize,
+    },
+    /// The settings that are now in force.
+    Configured(Configured),
+    /// How the room fares, whenever that changes.
+    Room(Box<RoomInfo>),
+}
+
+/// What is in force for a client that pushes pictures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Configured {
+    /// The model.
+    pub model: String,
+    /// The latency budget.
+    pub max_latency_ms: f64,
+    /// `none` or `jpeg`.
+    pub overlay: Overlay,
+}
+
+/// A text message from a WebSocket client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Control {
+    /// Changes settings from the next picture on.
+    Configure {
+        /// The model.
+        #[serde(default)]
+        model: Option<String>,
+        /// The latency budget.
+        #[serde(default)]
+        max_latency_ms: Option<f64>,
+        /// Whether pictures come back.
+        #[serde(default)]
+        overlay: Option<Overlay>,
+    },
+}
+
+/// Whether pictures come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlay {
+    /// Results alone.
+    #[default]
+    None,
+    /// JPEG with the findings drawn.
+    Jpeg,
+}

@@ -1,0 +1,59 @@
+// The way to the server.
+const API = "/api/v1/realtime";
+
+async function call(path, options) {
+  const response = await fetch(path, options);
+  if (response.status === 401) location.reload();
+  const body = response.status === 204 ? null : await response.json();
+  if (!response.ok) throw new Error(body?.detail ?? response.statusText);
+  return body;
+}
+
+const post = (path, body) =>
+  call(API + path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const streams = () => call(API + "/video/streams");
+export const findings = (room) => call(`${API}/rooms/${room}/findings`);
+export const thumbnail = (room, id) => `${API}/rooms/${room}/findings/${id}`;
+export const start = (wanted) => post("/video/start-stream", wanted);
+export const stop = (room) => post("/video/stop-stream", { room });
+export const whoAmI = () => call("/session");
+export const signOut = () => call("/session", { method: "DELETE" });
+
+/**
+ * Watches a room for as long as the page is open, connecting again with growing pauses.
+ * `on.message(message)` gets texts, `on.picture(announced, blob)` pictures with the text before them.
+ */
+export function watch(room, parameters, on) {
+  let pause = 500;
+  let ended = false;
+  let socket;
+  const connect = () => {
+    const query = new URLSearchParams({ room, ...parameters });
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    socket = new WebSocket(`${scheme}//${location.host}${API}/video/stream?${query}`, ["endort"]);
+    let announced = null;
+    socket.addEventListener("open", () => {
+      pause = 500;
+    });
+    socket.addEventListener("message", ({ data }) => {
+      if (typeof data !== "string") {
+        if (announced) on.picture(announced, data);
+        return;
+      }
+      const message = JSON.parse(data);
+      if (message.type === "picture") announced = message;
+      else on.message?.(message);
+    });
+    socket.addEventListener("close", () => {
+      on.closed?.();
+      if (!ended) setTimeout(connect, pause);
+      pause = Math.min(pause * 2, 8000);
+    });
+  };
+  connect();
+  return () => {
+    ended = true;
+    socket.close();
+  };
+}

@@ -1,0 +1,221 @@
+// One room: its picture large, findings over it, and whether it holds its budget.
+import * as api from "./api.js";
+import { draw } from "./draw.js";
+import { clock, number, t, translate } from "./text.js";
+
+/** A picture waits this long for its own findings; then it is shown with the latest that are young enough. */
+const HOLD_MS = 100;
+/** Decoded pictures that may wait. */
+const MAX_WAITING = 4;
+/** Without a picture for so long, the last one is no longer shown as if it were live. */
+const FROZEN_MS = 1000;
+
+translate();
+const room = decodeURIComponent(location.pathname.split("/").pop());
+const byId = (id) => document.getElementById(id);
+const [stage, picture, overlay] = ["stage", "picture", "findings"].map(byId);
+document.title = `${room} · endort`;
+byId("name").textContent = room;
+
+let info = null;
+let connected = false;
+let showFindings = true;
+let lastShown = 0;
+let operator = false;
+/** Pictures that are decoded and not shown yet, oldest first. */
+const waiting = [];
+/** What is known about frames: their findings, or null where there will be none. */
+const known = new Map();
+let latest = { frame: -1, pts: -Infinity, detections: [] };
+let decoding = Promise.resolve();
+
+function learn(frame, detections) {
+  known.set(frame, detections);
+  if (known.size > 256) known.delete(known.keys().next().value);
+}
+
+function onMessage(message) {
+  switch (message.type) {
+    case "result":
+      learn(message.frame_id, message.detections);
+      if (message.frame_id > latest.frame) {
+        latest = { frame: message.frame_id, pts: message.pts_ms, detections: message.detections };
+      }
+      byId("now").textContent = `${number(message.processing_time_ms, 1)} ms`;
+      setBar("fill", message.processing_time_ms);
+      break;
+    case "dropped":
+      learn(message.frame_id, null);
+      break;
+    case "room":
+      setInfo(message);
+      break;
+  }
+}
+
+function onPicture(announced, blob) {
+  const arrived = performance.now();
+  decoding = decoding.then(async () => {
+    const bitmap = await createImageBitmap(blob);
+    waiting.push({ ...announced, bitmap, arrived });
+    while (waiting.length > MAX_WAITING) waiting.shift().bitmap.close();
+  }).catch(() => {});
+}
+
+/** The newest picture that is ready to be shown; older ones are let go. */
+function next(now) {
+  for (let index = waiting.length - 1; index >= 0; index--) {
+    const candidate = waiting[index];
+    if (known.has(candidate.frame_id) || now - candidate.arrived > HOLD_MS || info?.ai_off) {
+      waiting.splice(0, index).forEach((old) => old.bitmap.close());
+      return waiting.shift();
+    }
+  }
+  return null;
+}
+
+function present(now) {
+  const shown = next(now);
+  if (shown) {
+    const { bitmap, width, height } = shown;
+    for (const canvas of [picture, overlay]) {
+      if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+    }
+    picture.getContext("2d").drawImage(bitmap, 0, 0, width, height);
+    bitmap.close();
+    const own = known.get(shown.frame_id);
+    const young = info && shown.pts_ms - latest.pts <= info.max_latency_ms;
+    const detections = info?.ai_off ? [] : own ?? (young ? latest.detections : []);
+    draw(overlay, showFindings ? detections : [], width, height);
+    stage.dataset.frame = shown.frame_id;
+    stage.dataset.findingsFrame = own ? shown.frame_id : latest.frame;
+    stage.dataset.findings = detections.length;
+    lastShown = now;
+  }
+  const frozen = now - lastShown > FROZEN_MS;
+  byId("no-picture").hidden = lastShown > 0 && !frozen;
+  requestAnimationFrame(present);
+}
+
+function setInfo(value) {
+  info = value;
+  const state = byId("state");
+  state.dataset.state = info.state;
+  state.textContent = t(`state.${info.state}`);
+  byId("detail").textContent = info.detail ?? "";
+  byId("runs").textContent = [`${info.model} · ${info.runtime}`, t("since", { time: clock(info.since_ms) }), t("viewers", { count: number(info.viewers) })].join(" · ");
+  byId("ai-off").hidden = !info.ai_off;
+  stage.dataset.aiOff = info.ai_off;
+  const over = ["stopped", "failed"].includes(info.state);
+  const [headline, why] = byId("no-picture").children;
+  headline.textContent = info.state === "starting" ? t("waiting") : `${t("noPicture")} · ${t(`state.${info.state}`)}`;
+  why.textContent = info.detail ?? "";
+  byId("stop").hidden = !operator || info.state === "stopped";
+  byId("start").hidden = !operator || !over;
+  const source = byId("start").elements.source;
+  if (!source.value) source.value = info.source;
+  setFigures(info.figures);
+}
+
+function setFigures(figures) {
+  const recent = figures.recent_latency_ms;
+  byId("p95").textContent = `${number(recent.p95, 1)} ms`;
+  byId("p99").textContent = `${number(recent.p99, 1)} ms`;
+  byId("fps").textContent = number(figures.fps, 1);
+  byId("dropped").textContent = number(figures.frames_dropped);
+  byId("violations").textContent = `${number(figures.violations)} (${number(figures.violation_rate * 100, 1)} %)`;
+  setBar("p95", recent.p95);
+  setBar("p99", recent.p99);
+  const limit = number(info.max_latency_ms);
+  const held = recent.p99 < info.max_latency_ms && figures.violation_rate <= 0.01;
+  const verdict = byId("verdict");
+  verdict.textContent = recent.max ? t(held ? "held" : "missed", { limit }) : t("noFigures");
+  verdict.dataset.held = recent.max ? held : "";
+  byId("bar").ariaLabel = `${verdict.textContent}; P95 ${number(recent.p95)} ms, P99 ${number(recent.p99)} ms`;
+}
+
+/** The bar ends a quarter beyond the limit. */
+function setBar(mark, ms) {
+  if (!info) return;
+  const share = Math.min(100, (ms / (info.max_latency_ms * 1.25)) * 100);
+  byId("bar").querySelector(`.${mark}`).style.setProperty("--at", `${share}%`);
+}
+
+let newest = -1;
+async function refresh() {
+  try {
+    const found = (await api.streams()).rooms.find((other) => other.room === room);
+    if (found) setInfo(found);
+    else {
+      byId("start").hidden = !operator;
+      byId("no-picture").querySelector("strong").textContent = t("noPicture");
+    }
+    if (found?.findings) await refreshFindings();
+  } catch {
+    connected = false;
+  }
+  document.body.classList.toggle("offline", !connected && info?.state !== "stopped");
+  setTimeout(refresh, 1000);
+}
+
+async function refreshFindings() {
+  const { findings } = await api.findings(room);
+  byId("count").textContent = number(info.findings);
+  if (findings[0]?.id === newest) return;
+  newest = findings[0]?.id ?? -1;
+  byId("thumbnails").replaceChildren(...findings.slice(0, 12).map((finding) => {
+    const item = document.createElement("li");
+    const image = new Image();
+    image.src = api.thumbnail(room, finding.id);
+    image.alt = `${finding.label} ${Math.round(finding.score * 100)}%`;
+    const words = document.createElement("span");
+    words.textContent = `${number(finding.score * 100)} % · ${clock(finding.at_ms)}`;
+    item.append(image, words);
+    return item;
+  }));
+}
+
+const fullscreen = () => (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen());
+function toggleFindings() {
+  showFindings = !showFindings;
+  byId("findings-toggle").ariaPressed = showFindings;
+}
+byId("fullscreen").addEventListener("click", fullscreen);
+byId("findings-toggle").addEventListener("click", toggleFindings);
+stage.addEventListener("dblclick", fullscreen);
+addEventListener("keydown", (event) => {
+  if (event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.code === "KeyF") fullscreen();
+  if (event.code === "KeyO") toggleFindings();
+  if (event.code === "KeyH") location.href = "/";
+});
+byId("stop").addEventListener("click", () => {
+  if (confirm(t("stopSure", { room }))) api.stop(room);
+});
+const form = byId("start");
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const wanted = Object.fromEntries([...new FormData(form)].filter(([, value]) => value));
+  try {
+    await api.start({ room, ...wanted });
+    location.reload();
+  } catch (error) {
+    const problem = form.querySelector(".problem");
+    problem.textContent = error.message;
+    problem.hidden = false;
+  }
+});
+
+operator = (await api.whoAmI()).role === "operate";
+api.watch(room, { pictures: "jpeg" }, {
+  message: (message) => {
+    connected = true;
+    onMessage(message);
+  },
+  picture: onPicture,
+  closed: () => {
+    connected = false;
+  },
+});
+refresh();
+requestAnimationFrame(present);

@@ -1,0 +1,255 @@
+//! Whoever watches a room: messages are queued per viewer, bounded, and the newest picture wins.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::server::limits::{Bound, Counters};
+
+/// Text messages that wait for one viewer.
+const MAX_TEXTS: usize = 256;
+
+/// A picture with the text that announces it.
+#[derive(Debug)]
+pub(in crate::server) struct Announced {
+    pub(in crate::server) text: String,
+    pub(in crate::server) jpeg: Vec<u8>,
+}
+
+/// Which pictures a viewer wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server) enum Pictures {
+    None,
+    /// As they came; pages draw the findings themselves.
+    Plain,
+    /// With the findings drawn.
+    Drawn,
+}
+
+/// What waits for one viewer.
+#[derive(Debug, Default)]
+struct Queue {
+    texts: VecDeque<Arc<str>>,
+    picture: Option<Arc<Announced>>,
+    closed: bool,
+    /// When the next picture may come.
+    due: Option<Instant>,
+}
+
+/// One viewer's mailbox, with a descriptor that becomes readable when there is something in it.
+#[derive(Debug)]
+pub(in crate::server) struct Mailbox {
+    pub(in crate::server) wants: Pictures,
+    /// Least time between two pictures.
+    gap: Duration,
+    queue: Mutex<Queue>,
+    bell: UnixStream,
+    ear: UnixStream,
+    counters: Arc<Counters>,
+}
+
+/// The next thing to send.
+#[derive(Debug)]
+pub(in crate::server) enum Mail {
+    Text(Arc<str>),
+    Picture(Arc<Announced>),
+    /// There will be no more.
+    Closed,
+}
+
+impl Mailbox {
+    pub(in crate::server) fn new(
+        wants: Pictures,
+        gap: Duration,
+        counters: Arc<Counters>,
+    ) -> Result<Arc<Self>> {
+        let pair = UnixStream::pair().and_then(|(bell, ear)| {
+            bell.set_nonblocking(true)?;
+            ear.set_nonblocking(true)?;
+            Ok((bell, ear))
+        });
+        let (bell, ear) = pair.map_err(|error| crate::server::unusable("a socket pair", &error))?;
+        Ok(Arc::new(Self { wants, gap, queue: Mutex::default(), bell, ear, counters }))
+    }
+
+    /// Queues a text; the oldest gives way where too many wait.
+    pub(in crate::server) fn text(&self, text: Arc<str>) {
+        let mut queue = self.lock();
+        if queue.texts.len() == MAX_TEXTS {
+            queue.texts.pop_front();
+            self.counters.hit(Bound::ViewerQueue);
+        }
+        queue.texts.push_back(text);
+        drop(queue);
+        self.ring();
+    }
+
+    /// Puts the newest picture in place of one that was not sent yet.
+    pub(in crate::server) fn picture(&self, picture: Arc<Announced>) {
+        let mut queue = self.lock();
+        let now = Instant::now();
+        if queue.due.is_some_and(|due| now < due) {
+            return;
+        }
+        queue.due = Some(now + self.gap);
+        queue.picture = Some(picture);
+        drop(queue);
+        self.ring();
+    }
+
+    /// Whether a picture of this kind would be taken now.
+    fn is_due(&self, kind: Pictures) -> bool {
+        self.wants == kind && self.lock().due.is_none_or(|due| Instant::now() >= due)
+    }
+
+    /// Lets the viewer go once it has got what waits.
+    pub(in crate::server) fn close(&self) {
+        self.lock().closed = true;
+        self.ring();
+    }
+
+    /// The next thing to send: texts first, since a result is small and belongs to a picture that is there.
+    pub(in crate::server) fn take(&self) -> Option<Mail> {
+        let mut queue = self.lock();
+        if let Some(text) = queue.texts.pop_front() {
+            return Some(Mail::Text(text));
+        }
+        if let Some(picture) = queue.picture.take() {
+            return Some(Mail::Picture(picture));
+        }
+        queue.closed.then_some(Mail::Closed)
+    }
+
+    /// Forgets that the bell rang.
+    pub(in crate::server) fn hush(&self) {
+        let mut scratch = [0; 64];
+        while matches!((&self.ear).read(&mut scratch), Ok(count) if count == scratch.len()) {}
+    }
+
+    /// Readable when there is something to take.
+    pub(in crate::server) fn ear(&self) -> BorrowedFd<'_> {
+        self.ear.as_fd()
+    }
+
+    fn ring(&self) {
+        // A full pipe rings already.
+        let _ = (&self.bell).write(&[1]);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The viewers of one room.
+#[derive(Debug, Default)]
+pub(in crate::server) struct Hub {
+    viewers: Mutex<Vec<Weak<Mailbox>>>,
+}
+
+impl Hub {
+    /// Adds a viewer, for as long as its mailbox lives.
+    pub(in crate::server) fn join(&self, mailbox: &Arc<Mailbox>) {
+        self.lock().push(Arc::downgrade(mailbox));
+    }
+
+    /// Viewers that are there.
+    pub(in crate::server) fn len(&self) -> usize {
+        self.lock().iter().filter(|viewer| viewer.strong_count() > 0).count()
+    }
+
+    /// Whether anybody wants a picture of this kind now.
+    pub(in crate::server) fn wants(&self, kind: Pictures) -> bool {
+        self.lock().iter().filter_map(Weak::upgrade).any(|viewer| viewer.is_due(kind))
+    }
+
+    /// Tells everybody.
+    pub(in crate::server) fn text(&self, text: &Arc<str>) {
+        self.each(|viewer| viewer.text(Arc::clone(text)));
+    }
+
+    /// Shows a picture to those who want this kind.
+    pub(in crate::server) fn picture(&self, kind: Pictures, picture: &Arc<Announced>) {
+        self.each(|viewer| {
+            if viewer.wants == kind {
+                viewer.picture(Arc::clone(picture));
+            }
+        });
+    }
+
+    /// Lets everybody go.
+    pub(in crate::server) fn close(&self) {
+        self.each(Mailbox::close);
+    }
+
+    fn each(&self, act: impl Fn(&Mailbox)) {
+        self.lock().retain(|viewer| match viewer.upgrade() {
+            Some(viewer) => {
+                act(&viewer);
+                true
+            }
+            None => false,
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Mailbox>>> {
+        self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message as the text that is sent.
+///
+/// # Errors
+/// [`Error::Output`] for figures that JSON cannot hold.
+pub(in crate::server) fn to_text(message: &crate::server::api::Message) -> Result<Arc<str>> {
+    serde_json::to_string(message)
+        .map(Arc::from)
+        .map_err(|error| Error::Output { path: "message".into(), detail: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailbox(wants: Pictures) -> (Arc<Mailbox>, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        (Mailbox::new(wants, Duration::ZERO, Arc::clone(&counters)).unwrap(), counters)
+    }
+
+    #[test]
+    fn a_slow_viewer_keeps_the_newest_picture_and_a_bounded_queue() {
+        let (slow, counters) = mailbox(Pictures::Plain);
+        let hub = Hub::default();
+        hub.join(&slow);
+        for n in 0..MAX_TEXTS + 10 {
+            hub.text(&Arc::from(n.to_string()));
+            let jpeg = vec![n as u8];
+            hub.picture(Pictures::Plain, &Arc::new(Announced { text: String::new(), jpeg }));
+        }
+        assert_eq!(counters.hits(Bound::ViewerQueue), 10);
+        let Some(Mail::Text(first)) = slow.take() else { panic!("no text") };
+        assert_eq!(&*first, "10");
+        while let Some(mail) = slow.take() {
+            if let Mail::Picture(picture) = mail {
+                assert_eq!(picture.jpeg, [(MAX_TEXTS + 9) as u8]);
+            }
+        }
+    }
+
+    #[test]
+    fn viewers_that_left_are_forgotten() {
+        let hub = Hub::default();
+        let (one, _) = mailbox(Pictures::Drawn);
+        hub.join(&one);
+        assert!(hub.wants(Pictures::Drawn) && !hub.wants(Pictures::Plain));
+        assert_eq!(hub.len(), 1);
+        drop(one);
+        hub.text(&Arc::from("x"));
+        assert!(!hub.wants(Pictures::Drawn));
+        assert_eq!(hub.len(), 0);
+    }
+}

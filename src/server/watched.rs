@@ -1,0 +1,347 @@
+//! An analyzer under watch: one that is stuck, panics or fails is left behind and replaced by a fresh one.
+//!
+//! A thread that is stuck inside a runtime cannot be stopped. It is abandoned, together with its model, and ends by
+//! itself once the runtime returns. Meanwhile frames are answered with [`Error::NotAnalysed`], so that the lanes go on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::models::Loaded;
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::pipeline::{Analysis, Analyzer};
+
+/// Silence after which an analyzer counts as stuck.
+const PATIENCE: Duration = Duration::from_millis(450);
+/// For a slow box, this many times what a frame usually takes.
+const USUAL: u32 = 4;
+/// For the first frame, when buffers are filled and tables made.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+/// Never longer than this.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(10);
+/// Failures within [`WINDOW`] after which it is given up.
+pub(super) const MAX_FAILURES: usize = 5;
+/// See [`MAX_FAILURES`].
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
+/// Pause before the second restart in a row; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Loads the analyzer anew.
+type Load = Arc<dyn Fn() -> Result<Loaded> + Send + Sync>;
+
+/// What happened to an analyzer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Incident {
+    /// It is stuck, panicked or failed; another takes over.
+    Restarting { detail: String },
+    /// It works again.
+    Back,
+    /// It failed too often.
+    GivenUp { detail: String },
+}
+
+/// Takes incidents.
+type OnIncident = Box<dyn Fn(Incident) + Send>;
+
+/// An analyzer that replaces itself.
+pub(super) struct Watched {
+    load: Load,
+    model: String,
+    runtime: String,
+    sha256: String,
+    lane: Lane,
+    failures: Failures,
+    /// What a frame usually takes; `None` before the first.
+    usual: Option<Duration>,
+    on_incident: Option<OnIncident>,
+}
+
+enum Lane {
+    Working(Worker),
+    Opening(Receiver<Result<Loaded>>),
+    GivenUp,
+}
+
+struct Worker {
+    frames: Sender<Frame>,
+    answers: Receiver<Result<Analysis>>,
+}
+
+/// Failures of the last minute.
+#[derive(Debug, Default)]
+pub(super) struct Failures(VecDeque<Instant>);
+
+impl Failures {
+    /// Counts one; true if that is too many.
+    pub(super) fn count(&mut self, now: Instant) -> bool {
+        self.0.push_back(now);
+        while self.0.front().is_some_and(|first| now.duration_since(*first) > WINDOW) {
+            self.0.pop_front();
+        }
+        self.0.len() >= MAX_FAILURES
+    }
+
+    /// Failures within the last minute.
+    pub(super) fn recent(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Watched {
+    /// Loads the analyzer.
+    ///
+    /// # Errors
+    /// Whatever loading it the first time gives.
+    pub(super) fn open(load: Box<dyn Fn() -> Result<Loaded> + Send + Sync>) -> Result<Self> {
+        let load: Load = Arc::from(load);
+        let loaded = load()?;
+        Ok(Self {
+            model: loaded.analyzer.model().to_owned(),
+            runtime: loaded.analyzer.runtime().to_owned(),
+            sha256: loaded.sha256.clone(),
+            lane: Lane::Working(Worker::start(loaded.analyzer)?),
+            load,
+            failures: Failures::default(),
+            usual: None,
+            on_incident: None,
+        })
+    }
+
+    /// Tells incidents to `on_incident` from now on.
+    pub(super) fn tell(&mut self, on_incident: OnIncident) {
+        self.on_incident = Some(on_incident);
+    }
+
+    /// Digest of the model's network.
+    pub(super) fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Whether it failed too often.
+    #[cfg(test)]
+    fn has_given_up(&self) -> bool {
+        matches!(self.lane, Lane::GivenUp)
+    }
+
+    fn incident(&self, incident: Incident) {
+        if let Some(tell) = &self.on_incident {
+            tell(incident);
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.usual.map_or(FIRST_PATIENCE, |usual| (usual * USUAL).clamp(PATIENCE, LONGEST_PATIENCE))
+    }
+
+    /// Leaves the present analyzer behind and has another one loaded.
+    fn replace(&mut self, detail: String) -> Error {
+        self.usual = None;
+        if self.failures.count(Instant::now()) {
+            self.lane = Lane::GivenUp;
+            let detail = format!("failed {MAX_FAILURES} times in {} s: {detail}", WINDOW.as_secs());
+            self.incident(Incident::GivenUp { detail: detail.clone() });
+            return Error::NotAnalysed { detail };
+        }
+        let doublings = self.failures.recent().saturating_sub(2) as u32;
+        let pause = if self.failures.recent() < 2 { Duration::ZERO } else { FIRST_PAUSE * (1 << doublings) };
+        let (loaded, receiver) = bounded(1);
+        let load = Arc::clone(&self.load);
+        let spawned = Builder::new().name("ai-restart".to_owned()).spawn(move || {
+            std::thread::sleep(pause);
+            let _ = loaded.send(load());
+        });
+        self.lane = match spawned {
+            Ok(_) => Lane::Opening(receiver),
+            Err(_) => Lane::GivenUp,
+        };
+        self.incident(Incident::Restarting { detail: detail.clone() });
+        Error::NotAnalysed { detail }
+    }
+
+    fn reopen(&mut self, loaded: Result<Loaded>) -> Result<()> {
+        match loaded.and_then(|loaded| Worker::start(loaded.analyzer)) {
+            Ok(worker) => {
+                self.lane = Lane::Working(worker);
+                self.incident(Incident::Back);
+                Ok(())
+            }
+            Err(error) => Err(self.replace(error.to_string())),
+        }
+    }
+}
+
+impl Worker {
+    fn start(mut analyzer: Box<dyn Analyzer>) -> Result<Self> {
+        let (frames, to_analyse) = bounded::<Frame>(1);
+        let (answer, answers) = bounded(1);
+        Builder::new()
+            .name("ai-work".to_owned())
+            .spawn(move || {
+                for frame in to_analyse {
+                    if answer.send(analyzer.analyze(&frame)).is_err() {
+                        break;
+                    }
+                }
+            })
+            .map_err(|error| Error::Runtime { runtime: "threads".to_owned(), detail: error.to_string() })?;
+        Ok(Self { frames, answers })
+    }
+}
+
+impl Analyzer for Watched {
+    fn model(&self) -> &str {
+        &self.model
+    }
+
+    fn runtime(&self) -> &str {
+        &self.runtime
+    }
+
+    /// Analyses one frame.
+    ///
+    /// # Errors
+    /// [`Error::NotAnalysed`] where the analyzer is stuck, failed or is being replaced; never anything else.
+    fn analyze(&mut self, frame: &Frame) -> Result<Analysis> {
+        if let Lane::Opening(receiver) = &self.lane {
+            match receiver.try_recv() {
+                Ok(loaded) => self.reopen(loaded)?,
+                Err(crossbeam_channel::TryRecvError::Empty) => {
+                    return Err(Error::NotAnalysed { detail: "the AI is being restarted".to_owned() });
+                }
+                Err(crossbeam_channel::TryRecvError::Disconnected) => {
+                    return Err(self.replace("loading the model panicked".to_owned()));
+                }
+            }
+        }
+        let patience = self.patience();
+        let Lane::Working(worker) = &self.lane else {
+            return Err(Error::NotAnalysed { detail: "the AI failed too often".to_owned() });
+        };
+        let begin = Instant::now();
+        if worker.frames.send(frame.clone()).is_err() {
+            return Err(self.replace("the AI panicked".to_owned()));
+        }
+        match worker.answers.recv_timeout(patience) {
+            Ok(Ok(analysis)) => {
+                let took = begin.elapsed();
+                // A moving average: one slow frame does not make it patient.
+                self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+                Ok(analysis)
+            }
+            Ok(Err(error)) => Err(self.replace(error.to_string())),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(self.replace(format!("the AI gave no answer within {} ms", patience.as_millis())))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.replace("the AI panicked".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::frame::{Color, Picture, PixelFormat, Plane};
+
+    /// Does what the script says for each frame, across restarts.
+    struct Scripted(Arc<AtomicU32>, fn(u32) -> Result<()>);
+
+    impl Analyzer for Scripted {
+        fn model(&self) -> &str {
+            "scripted"
+        }
+
+        fn runtime(&self) -> &str {
+            "test"
+        }
+
+        fn analyze(&mut self, _: &Frame) -> Result<Analysis> {
+            self.1(self.0.fetch_add(1, Ordering::SeqCst))?;
+            Ok(Analysis::default())
+        }
+    }
+
+    fn watched(script: fn(u32) -> Result<()>) -> (Watched, Arc<Mutex<Vec<Incident>>>) {
+        let frames = Arc::new(AtomicU32::new(0));
+        let load = move || {
+            let analyzer = Box::new(Scripted(Arc::clone(&frames), script));
+            Ok(Loaded { analyzer, sha256: String::new() })
+        };
+        let mut watched = Watched::open(Box::new(load)).unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&seen);
+        watched.tell(Box::new(move |incident| sink.lock().unwrap().push(incident)));
+        (watched, seen)
+    }
+
+    fn frame() -> Frame {
+        let plane = Plane::from_vec(vec![0; 64], 8, 8).unwrap();
+        Frame::still("t", Picture::new(8, 8, PixelFormat::Gray8, Color::default(), vec![plane]).unwrap())
+    }
+
+    /// Analyses until one frame succeeds.
+    fn until_well(watched: &mut Watched) {
+        let begin = Instant::now();
+        while watched.analyze(&frame()).is_err() {
+            assert!(begin.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_stuck_analyzer_is_noticed_in_half_a_second_and_replaced() {
+        let (mut watched, incidents) = watched(|n| {
+            if n == 3 {
+                std::thread::sleep(Duration::from_secs(3));
+            }
+            Ok(())
+        });
+        (0..3).for_each(|_| drop(watched.analyze(&frame()).unwrap()));
+        let begin = Instant::now();
+        assert!(matches!(watched.analyze(&frame()), Err(Error::NotAnalysed { .. })));
+        let noticed = begin.elapsed();
+        assert!(noticed >= Duration::from_millis(400) && noticed < Duration::from_millis(900), "{noticed:?}");
+        until_well(&mut watched);
+        assert!(begin.elapsed() < Duration::from_secs(2), "it did not wait for the stuck one");
+        let incidents = incidents.lock().unwrap();
+        assert!(matches!(incidents[0], Incident::Restarting { .. }));
+        assert_eq!(incidents[1..], [Incident::Back]);
+    }
+
+    #[test]
+    fn panics_and_errors_are_replaced_too() {
+        let (mut watched, incidents) = watched(|n| match n {
+            1 => panic!("lost the GPU"),
+            3 => Err(Error::Runtime { runtime: "r".into(), detail: "no memory".into() }),
+            _ => Ok(()),
+        });
+        watched.analyze(&frame()).unwrap();
+        until_well(&mut watched);
+        until_well(&mut watched);
+        until_well(&mut watched);
+        let told = format!("{:?}", incidents.lock().unwrap());
+        assert!(told.contains("panicked") && told.contains("no memory"), "{told}");
+    }
+
+    #[test]
+    fn five_failures_in_a_minute_end_it() {
+        let (mut watched, incidents) =
+            watched(|_| Err(Error::Runtime { runtime: "r".into(), detail: "broken".into() }));
+        let begin = Instant::now();
+        while !watched.has_given_up() {
+            assert!(watched.analyze(&frame()).is_err());
+            assert!(begin.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let incidents = incidents.lock().unwrap();
+        assert!(matches!(incidents.last(), Some(Incident::GivenUp { .. })));
+        let restarts = incidents.iter().filter(|i| matches!(i, Incident::Restarting { .. })).count();
+        assert_eq!(restarts, MAX_FAILURES - 1);
+    }
+}

@@ -1,0 +1,332 @@
+//! WebSocket sessions over tungstenite: watching a room, being a room's camera, or having pictures analysed.
+//!
+//! A session lives on its connection's thread. It never blocks in a read or a write: it waits by `poll` for its
+//! socket and for its mailbox, reads whatever has arrived (so that a picture which is too late is dropped here and
+//! not left to age in the kernel's buffers), and writes one message at a time.
+
+mod analyse;
+mod ordered;
+mod plan;
+
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::{Bytes, Error as WsError, Message as Packet, WebSocket};
+
+use super::Shared;
+use super::api::{Control, Message};
+use super::front::Stream;
+use super::limits::{Bound, Limits};
+use super::rooms::Room;
+use super::rooms::hub::{Announced, Mail, Mailbox, to_text};
+use analyse::Analysis;
+use plan::Wanted;
+pub(super) use plan::{Plan, plan};
+
+/// Silence after which a client is asked whether it is still there.
+const PING_AFTER: Duration = Duration::from_secs(15);
+/// Time for the closing handshake.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Messages that are read in one go before anything is written.
+const BATCH: usize = 64;
+/// Bytes that the protocol reads and writes at once.
+const BUFFER: usize = 64 << 10;
+
+/// Why a session ends.
+struct Ending(CloseCode, &'static str);
+
+/// A session.
+struct Session<'a> {
+    socket: WebSocket<Stream>,
+    shared: &'a Arc<Shared>,
+    mailbox: Arc<Mailbox>,
+    part: Part,
+    /// The picture whose announcement was sent, and which follows now.
+    following: Option<Arc<Announced>>,
+    /// Since when the client takes nothing.
+    blocked: Option<Instant>,
+    heard: Instant,
+    pinged: Instant,
+}
+
+/// What a client does here.
+enum Part {
+    Watches(Arc<Room>),
+    /// Is the room's camera.
+    Feeds(Arc<Room>),
+    Analyses(Box<Analysis>),
+}
+
+/// Runs a session on a connection that was upgraded, until either side ends it.
+pub(super) fn run(stream: Stream, received: Vec<u8>, plan: Plan, id: &str, shared: &Arc<Shared>) {
+    let socket = WebSocket::from_partially_read(stream, received, Role::Server, Some(config(&shared.limits)));
+    let Ok(mailbox) = Mailbox::new(plan.pictures, plan.gap, Arc::clone(&shared.counters)) else { return };
+    let part = match &plan.wanted {
+        Wanted::Watch(room) => {
+            room.hub.join(&mailbox);
+            Part::Watches(Arc::clone(room))
+        }
+        Wanted::Feed(seat) => {
+            seat.room.hub.join(&mailbox);
+            Part::Feeds(Arc::clone(&seat.room))
+        }
+        Wanted::Analyse(settings) => Part::Analyses(Box::new(Analysis::new(
+            settings.clone(),
+            Arc::clone(&mailbox),
+            Arc::clone(shared),
+        ))),
+    };
+    let now = Instant::now();
+    let session =
+        Session { socket, shared, mailbox, part, following: None, blocked: None, heard: now, pinged: now };
+    let ending = session.run();
+    shared.log.say(
+        super::log::Level::Debug,
+        "websocket_end",
+        [("request_id", id.into()), ("code", u16::from(ending.0).into()), ("detail", ending.1.into())],
+    );
+}
+
+fn config(limits: &Limits) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        // One message is written at a time; the largest picture must fit.
+        .max_write_buffer_size(2 * limits.message_bytes + BUFFER)
+        .max_message_size(Some(limits.message_bytes))
+        .max_frame_size(Some(limits.message_bytes))
+        .accept_unmasked_frames(false)
+}
+
+impl Session<'_> {
+    fn run(mut self) -> Ending {
+        match &self.part {
+            Part::Watches(room) | Part::Feeds(room) => {
+                if let Ok(text) = to_text(&Message::Room(Box::new(room.info()))) {
+                    self.mailbox.text(text);
+                }
+            }
+            Part::Analyses(analysis) => analysis.tell_settings(),
+        }
+        loop {
+            let step = self.read().and_then(|()| self.work()).and_then(|()| self.write());
+            if let Err(ending) = step {
+                self.close(&ending);
+                return ending;
+            }
+            if self.shared.stop.is_cancelled() {
+                let ending = Ending(CloseCode::Away, "the server stops");
+                self.close(&ending);
+                return ending;
+            }
+            self.wait();
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&mut self) {
+        let interest = match self.blocked {
+            Some(_) => PollFlags::IN | PollFlags::OUT,
+            None => PollFlags::IN,
+        };
+        // A picture that waits to be decoded is work already.
+        let limit = match &self.part {
+            Part::Analyses(analysis) if analysis.has_work() => Duration::ZERO,
+            _ => Duration::from_millis(250),
+        };
+        let limit = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
+        let mut fds = [
+            PollFd::new(self.socket.get_ref(), interest),
+            PollFd::from_borrowed_fd(self.mailbox.ear(), PollFlags::IN),
+        ];
+        let _ = poll(&mut fds, Some(&limit));
+        self.mailbox.hush();
+    }
+
+    fn read(&mut self) -> Result<(), Ending> {
+        for _ in 0..BATCH {
+            let packet = match self.socket.read() {
+                Ok(packet) => packet,
+                Err(WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    return self.check_silence();
+                }
+                Err(error) => return Err(self.ending_of(error)),
+            };
+            self.heard = Instant::now();
+            match packet {
+                Packet::Binary(bytes) => self.picture(bytes)?,
+                Packet::Text(text) => self.control(&text)?,
+                // The answer is queued by the protocol; reading on completes the handshake.
+                Packet::Ping(_) | Packet::Pong(_) | Packet::Close(_) | Packet::Frame(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_silence(&mut self) -> Result<(), Ending> {
+        let silence = self.heard.elapsed();
+        if silence > self.shared.limits.websocket_idle_time {
+            self.shared.counters.hit(Bound::IdleTime);
+            return Err(Ending(CloseCode::Policy, "no sign of life"));
+        }
+        if silence > PING_AFTER && self.pinged.elapsed() > PING_AFTER && self.blocked.is_none() {
+            self.pinged = Instant::now();
+            return self.send(Packet::Ping(Bytes::new()));
+        }
+        Ok(())
+    }
+
+    fn ending_of(&self, error: WsError) -> Ending {
+        match error {
+            WsError::ConnectionClosed | WsError::AlreadyClosed => {
+                Ending(CloseCode::Normal, "the client left")
+            }
+            WsError::Capacity(_) => {
+                self.shared.counters.hit(Bound::MessageBytes);
+                Ending(CloseCode::Size, "the message is too large")
+            }
+            WsError::Utf8(_) => Ending(CloseCode::Invalid, "the text is not UTF-8"),
+            WsError::Protocol(_) => Ending(CloseCode::Protocol, "the protocol was broken"),
+            _ => Ending(CloseCode::Abnormal, "the connection broke"),
+        }
+    }
+
+    fn picture(&mut self, bytes: Bytes) -> Result<(), Ending> {
+        match &mut self.part {
+            Part::Watches(_) => {
+                Err(Ending(CloseCode::Unsupported, "add push=true to send pictures to this room"))
+            }
+            Part::Feeds(room) => {
+                if let Some(inlet) = &room.inlet {
+                    inlet.put(bytes.into());
+                }
+                Ok(())
+            }
+            Part::Analyses(analysis) => {
+                analysis.put(bytes.into());
+                Ok(())
+            }
+        }
+    }
+
+    fn control(&mut self, text: &str) -> Result<(), Ending> {
+        let control = match serde_json::from_str::<Control>(text) {
+            Ok(control) => control,
+            Err(error) => {
+                self.tell_error(format!("the message is not understood: {error}"));
+                return Ok(());
+            }
+        };
+        match (&mut self.part, control) {
+            (Part::Analyses(analysis), Control::Configure { model, max_latency_ms, overlay }) => {
+                if let Err(detail) = analysis.configure(model, max_latency_ms, overlay) {
+                    self.tell_error(detail);
+                }
+            }
+            (Part::Watches(_) | Part::Feeds(_), _) => {
+                self.tell_error("a room's settings are those it was started with".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_error(&self, detail: String) {
+        if let Ok(text) = to_text(&Message::Error { frame_id: None, detail }) {
+            self.mailbox.text(text);
+        }
+    }
+
+    fn work(&mut self) -> Result<(), Ending> {
+        match &mut self.part {
+            Part::Analyses(analysis) => {
+                analysis.work().map_err(|()| Ending(CloseCode::Error, "the analysis ended; the log says why"))
+            }
+            Part::Watches(room) | Part::Feeds(room) => {
+                // Whoever came while it ended was not told.
+                if room.is_over() {
+                    self.mailbox.close();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes mail as long as the client takes it.
+    fn write(&mut self) -> Result<(), Ending> {
+        self.flush()?;
+        while self.blocked.is_none() {
+            if let Some(picture) = self.following.take() {
+                self.send(Packet::Binary(Bytes::copy_from_slice(&picture.jpeg)))?;
+                continue;
+            }
+            match self.mailbox.take() {
+                Some(Mail::Text(text)) => self.send(Packet::text(&*text))?,
+                Some(Mail::Picture(picture)) => {
+                    self.send(Packet::text(picture.text.as_str()))?;
+                    self.following = Some(picture);
+                }
+                Some(Mail::Closed) => return Err(Ending(CloseCode::Normal, "the room has ended")),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, packet: Packet) -> Result<(), Ending> {
+        match self.socket.write(packet) {
+            Ok(()) => {}
+            // It is in the protocol's buffer all the same.
+            Err(WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(self.ending_of(error)),
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Ending> {
+        match self.socket.flush() {
+            Ok(()) => self.blocked = None,
+            Err(WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                let since = *self.blocked.get_or_insert_with(Instant::now);
+                if since.elapsed() > self.shared.limits.write_time {
+                    self.shared.counters.hit(Bound::WriteTime);
+                    return Err(Ending(CloseCode::Abnormal, "the client takes nothing"));
+                }
+            }
+            Err(error) => return Err(self.ending_of(error)),
+        }
+        Ok(())
+    }
+
+    /// Ends the session in order, within limits.
+    fn close(&mut self, ending: &Ending) {
+        if ending.0 == CloseCode::Abnormal {
+            return;
+        }
+        let frame = CloseFrame { code: ending.0, reason: ending.1.into() };
+        let _ = self.socket.close(Some(frame));
+        let until = Instant::now() + CLOSE_TIME;
+        while Instant::now() < until {
+            let flushed = match self.socket.flush() {
+                Ok(()) => true,
+                Err(WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => false,
+                Err(_) => return,
+            };
+            match self.socket.read() {
+                Ok(_) => continue,
+                Err(WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
+                // A client that broke the protocol is told why, and not listened to any longer.
+                Err(_) if flushed => return,
+                Err(_) => {}
+            }
+            let limit = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+            let interest = if flushed { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+            let stream = self.socket.get_ref().as_fd();
+            let _ = poll(&mut [PollFd::from_borrowed_fd(stream, interest)], Some(&limit));
+        }
+    }
+}

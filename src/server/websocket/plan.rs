@@ -1,0 +1,126 @@
+//! What a WebSocket client wants, from its address.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::analyse::Settings;
+use crate::config::parse_max_latency_ms;
+use crate::server::Shared;
+use crate::server::api::Overlay;
+use crate::server::auth::{Identity, Role};
+use crate::server::front::Refusal;
+use crate::server::rooms::Room;
+use crate::server::rooms::hub::Pictures;
+use crate::server::routes;
+
+const KNOWN: [&str; 7] = ["room", "push", "model", "max_latency_ms", "overlay", "pictures", "picture_fps"];
+
+/// What is to be done, checked.
+pub(in crate::server) struct Plan {
+    pub(super) wanted: Wanted,
+    pub(super) pictures: Pictures,
+    /// Least time between two pictures.
+    pub(super) gap: Duration,
+}
+
+pub(super) enum Wanted {
+    Watch(Arc<Room>),
+    Feed(Seat),
+    Analyse(Settings),
+}
+
+/// The only camera of a room; left when dropped.
+pub(super) struct Seat {
+    pub(super) room: Arc<Room>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(inlet) = &self.room.inlet {
+            inlet.leave();
+        }
+        self.room.camera_left();
+    }
+}
+
+/// Reads a query.
+pub(in crate::server) fn plan(query: &str, identity: &Identity, shared: &Shared) -> Result<Plan, Refusal> {
+    routes::only(query, &KNOWN)?;
+    let room = routes::query(query, "room")?;
+    let feeds = flag(query, "push")?;
+    if (room.is_none() || feeds) && identity.role < Role::Operate {
+        return Err(Refusal::new(403, "sending pictures needs a token of the role operate"));
+    }
+    let overlay = one_of(query, "overlay", &[("none", Overlay::None), ("jpeg", Overlay::Jpeg)])?;
+    let gap = match routes::query(query, "picture_fps")? {
+        None => Duration::ZERO,
+        Some(text) => match text.parse::<f64>() {
+            // A little less than the time between two, so that frames of just this rate all pass.
+            Ok(rate) if (0.1..=240.0).contains(&rate) => Duration::from_secs_f64(0.9 / rate),
+            _ => return Err(Refusal::new(400, "picture_fps must be a number from 0.1 to 240")),
+        },
+    };
+    let plain = one_of(query, "pictures", &[("none", false), ("jpeg", true)])?;
+    let Some(name) = room else {
+        if feeds || plain.is_some() {
+            return Err(Refusal::new(400, "push and pictures go with room alone"));
+        }
+        let max_latency_ms = match routes::query(query, "max_latency_ms")? {
+            Some(text) => parse_max_latency_ms(&text)
+                .map_err(|allowed| Refusal::new(400, format!("max_latency_ms {allowed}")))?,
+            None => shared.defaults.max_latency_ms,
+        };
+        let model = match (routes::query(query, "model")?, shared.defaults.enabled) {
+            (_, false) => crate::server::models::NONE.to_owned(),
+            (model, true) => model.unwrap_or_else(|| shared.models.default_name().to_owned()),
+        };
+        let overlay = overlay.unwrap_or_default();
+        let settings = Settings { model, max_latency_ms, overlay };
+        return Ok(Plan { wanted: Wanted::Analyse(settings), pictures: Pictures::Drawn, gap });
+    };
+    for setting in ["model", "max_latency_ms"] {
+        if routes::query(query, setting)?.is_some() {
+            return Err(Refusal::new(400, format!("{setting} is set where the room is started")));
+        }
+    }
+    let pictures = match (overlay, plain) {
+        (Some(Overlay::Jpeg), Some(true)) => {
+            return Err(Refusal::new(400, "overlay=jpeg and pictures=jpeg exclude each other"));
+        }
+        (Some(Overlay::Jpeg), _) => Pictures::Drawn,
+        (_, Some(true)) => Pictures::Plain,
+        _ => Pictures::None,
+    };
+    let room = shared.rooms.get(&name).ok_or_else(|| Refusal::new(404, "there is no such room"))?;
+    if room.is_over() {
+        return Err(Refusal::new(409, "the room has stopped; start it first"));
+    }
+    let wanted = if feeds { Wanted::Feed(take_seat(room)?) } else { Wanted::Watch(room) };
+    Ok(Plan { wanted, pictures, gap })
+}
+
+fn take_seat(room: Arc<Room>) -> Result<Seat, Refusal> {
+    let Some(inlet) = &room.inlet else {
+        return Err(Refusal::new(409, "the room has another source than push"));
+    };
+    if inlet.sit() {
+        Ok(Seat { room })
+    } else {
+        Err(Refusal::new(409, "somebody else sends pictures to this room"))
+    }
+}
+
+fn flag(query: &str, name: &str) -> Result<bool, Refusal> {
+    Ok(one_of(query, name, &[("true", true), ("1", true), ("false", false), ("0", false)])?.unwrap_or(false))
+}
+
+fn one_of<T: Copy>(query: &str, name: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal> {
+    let Some(text) = routes::query(query, name)? else { return Ok(None) };
+    match words.iter().find(|(word, _)| *word == text) {
+        Some((_, value)) => Ok(Some(*value)),
+        None => {
+            let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            Err(Refusal::new(400, format!("{name} must be one of {}", words.join(", "))))
+        }
+    }
+}

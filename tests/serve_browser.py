@@ -1,0 +1,271 @@
+"""The pages in Chromium, driven by its DevTools protocol, against a running `endort serve`.
+
+usage: serve_browser.py ADDRESS CASE        (exit code 77: there is no Chromium)
+
+With ENDORT_SCREENSHOTS set to a folder, each case leaves pictures of its pages there.
+"""
+
+import asyncio
+import base64
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+
+import cv2
+import numpy as np
+import websockets
+
+ADDRESS = sys.argv[1]
+API = "/api/v1/realtime"
+CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+
+
+class Browser:
+    """One page of a headless Chromium, with everything its console said."""
+
+    async def __aenter__(self):
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1600,900",
+                 "--lang=en", f"--user-data-dir={self.folder.name}", "--no-first-run", "--disable-dev-shm-usage"]
+        self.process = subprocess.Popen([CHROMIUM, *flags, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        port_file = pathlib.Path(self.folder.name, "DevToolsActivePort")
+        for _ in range(600):
+            if port_file.exists() and port_file.read_text().count("\n"):
+                break
+            await asyncio.sleep(0.05)
+        port = port_file.read_text().split("\n")[0]
+        for _ in range(100):
+            pages = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json"))
+            pages = [page for page in pages if page["type"] == "page"]
+            if pages:
+                break
+            await asyncio.sleep(0.05)
+        self.socket = await websockets.connect(pages[0]["webSocketDebuggerUrl"], max_size=None)
+        self.numbers, self.waiting, self.errors = itertools.count(1), {}, []
+        self.reader = asyncio.create_task(self.read())
+        for domain in ["Page", "Runtime", "Log"]:
+            await self.call(f"{domain}.enable")
+        return self
+
+    async def __aexit__(self, *_):
+        self.reader.cancel()
+        self.process.terminate()
+        self.process.wait()
+        self.folder.cleanup()
+
+    async def read(self):
+        async for message in self.socket:
+            message = json.loads(message)
+            if "id" in message:
+                self.waiting.pop(message["id"]).set_result(message)
+            elif message["method"] == "Runtime.exceptionThrown":
+                self.errors.append(json.dumps(message["params"])[:500])
+            elif message["method"] == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+                self.errors.append(message["params"]["entry"]["text"] + " " + message["params"]["entry"].get("url", ""))
+
+    async def call(self, method, **parameters):
+        number = next(self.numbers)
+        self.waiting[number] = asyncio.get_running_loop().create_future()
+        await self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        answer = await asyncio.wait_for(self.waiting[number], 60)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    async def open(self, path):
+        await self.call("Page.navigate", url=f"http://{ADDRESS}{path}")
+
+    async def run(self, script):
+        answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    async def until(self, script, seconds=30):
+        for _ in range(int(seconds * 20)):
+            # The page that is asked about may not be there yet.
+            value = await self.run(f"(() => {{ try {{ return {script} }} catch {{ return null }} }})()")
+            if value:
+                return value
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"never: {script}: {await self.run('document.body.innerText')}")
+
+    async def screenshot(self, name):
+        folder = os.environ.get("ENDORT_SCREENSHOTS")
+        if folder:
+            picture = (await self.call("Page.captureScreenshot"))["data"]
+            pathlib.Path(folder, f"{name}.png").write_bytes(base64.b64decode(picture))
+
+
+def post(path, body):
+    request = urllib.request.Request(f"http://{ADDRESS}{API}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    return json.load(urllib.request.urlopen(request))
+
+
+# Where red is in the picture and where the outline is in the canvas over it, at one moment.
+MEASURE = """(() => {
+  const box = (canvas, wanted) => {
+    const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let [left, top, right, bottom] = [1e9, 1e9, -1, -1];
+    for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
+      const at = 4 * (y * width + x);
+      if (!wanted(data[at], data[at + 1], data[at + 2], data[at + 3])) continue;
+      [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x), Math.max(bottom, y)];
+    }
+    return right < 0 ? null : [left, top, right + 1, bottom + 1];
+  };
+  const stage = document.getElementById("stage");
+  return {
+    frame: Number(stage.dataset.frame),
+    findingsFrame: Number(stage.dataset.findingsFrame),
+    red: box(document.getElementById("picture"), (r, g, b) => r > 150 && g < 90 && b < 90),
+    cyan: box(document.getElementById("findings"), (r, g, b, a) => a > 200 && g > 180 && b > 200 && r < 80),
+  };
+})()"""
+
+
+async def findings_on_the_right_spot():
+    """A red square that moves: the outline is on it, in the same frame, within four pixels."""
+    post("/video/start-stream", {"room": "or-1", "source": "push", "model": "red.onnx"})
+
+    async def film():
+        async with websockets.connect(f"ws://{ADDRESS}{API}/video/stream?room=or-1&push=true", max_size=None) as camera:
+            drain = asyncio.create_task(drained(camera))
+            for number in itertools.count():
+                # The network sees 64 columns: a cell of its mask is two pixels wide.
+                picture = np.full((96, 128, 3), 90, np.uint8)
+                left, top = 8 + number * 3 % 70, 20 + number * 2 % 40
+                cv2.rectangle(picture, (left, top), (left + 39, top + 29), (30, 30, 220), -1)
+                await camera.send(cv2.imencode(".png", picture)[1].tobytes())
+                await asyncio.sleep(1 / 15)
+            drain.cancel()
+
+    filming = asyncio.create_task(film())
+    async with Browser() as browser:
+        await browser.open("/rooms/or-1")
+        await browser.until("Number(document.getElementById('stage').dataset.frame) > 10 && document.getElementById('stage').dataset.findings === '1'")
+        matched, off = 0, []
+        for _ in range(60):
+            seen = await browser.run(MEASURE)
+            if seen["frame"] == seen["findingsFrame"] and seen["red"] and seen["cyan"]:
+                matched += 1
+                off.append(max(abs(a - b) for a, b in zip(seen["red"], seen["cyan"])))
+            await asyncio.sleep(0.05)
+        print(f"{matched} of 60 looks matched their frame; at most {max(off)} px off")
+        assert matched >= 20, matched
+        assert max(off) <= 4, off
+        await browser.until("document.querySelectorAll('#thumbnails img').length > 0")
+        await browser.until("[...document.images].every((image) => image.complete && image.naturalWidth)")
+        await browser.screenshot("room")
+        state = await browser.run("document.getElementById('state').innerText")
+        assert state == "running", state
+        # Keys: findings off and on again.
+        await browser.run("dispatchEvent(new KeyboardEvent('keydown', { code: 'KeyO' })) && 0")
+        await browser.until(MEASURE + ".cyan === null")
+        await browser.run("dispatchEvent(new KeyboardEvent('keydown', { code: 'KeyO' })) && 0")
+        await browser.until(MEASURE + ".cyan !== null")
+        # The camera goes: what was seen last is not shown as if it were live.
+        filming.cancel()
+        await browser.until("!document.getElementById('no-picture').hidden && document.getElementById('state').innerText === 'reconnecting'")
+        await browser.screenshot("room-without-camera")
+        assert not browser.errors, browser.errors
+
+
+async def drained(socket):
+    async for _ in socket:
+        pass
+
+
+async def ai_off():
+    """The AI stalls: the page says so within a second, and takes it back once findings come again."""
+    async with Browser() as browser:
+        await browser.open("/rooms/or-1")
+        await browser.until("document.getElementById('now')?.innerText.includes('ms')")
+        await browser.run("""
+          window.result = 0; window.off = null;
+          new MutationObserver(() => { if (!window.off) window.result = performance.now(); })
+            .observe(document.getElementById("now"), { childList: true, characterData: true, subtree: true });
+          new MutationObserver(() => {
+            if (!document.getElementById("ai-off").hidden) window.off ??= performance.now() - window.result;
+          }).observe(document.getElementById("ai-off"), { attributes: true });
+          0""")
+        took = await browser.until("window.off")
+        print(f"AI OFF {took:.0f} ms after the last result")
+        assert took < 1000, took
+        await browser.screenshot("ai-off")
+        before = await browser.run("Number(document.getElementById('stage').dataset.frame)")
+        await browser.until(f"Number(document.getElementById('stage').dataset.frame) > {before + 3}")
+        await browser.until("document.getElementById('ai-off').hidden")
+        assert not browser.errors, browser.errors
+
+
+async def pages():
+    """All rooms, the description of the API, and the other language; nothing in the console."""
+    async with Browser() as browser:
+        await browser.open("/")
+        await browser.until("document.querySelectorAll('.card').length === 2 && document.querySelector('.card canvas').width > 300")
+        await asyncio.sleep(1)
+        text = await browser.run("document.body.innerText")
+        for wanted in ["or-1", "or-2", "running", "P99", "Start a room", "Not a medical device"]:
+            assert wanted in text, (wanted, text)
+        await browser.screenshot("rooms")
+        await browser.open("/docs")
+        await browser.until("document.querySelectorAll('#docs details').length > 20")
+        await browser.run("document.querySelectorAll('#docs details')[10].open = true")
+        await browser.screenshot("docs")
+        await browser.run("localStorage.setItem('language', 'fa')")
+        await browser.open("/rooms/or-1")
+        await browser.until("Number(document.getElementById('stage')?.dataset.frame) > 0")
+        assert await browser.run("document.documentElement.dir") == "rtl"
+        await asyncio.sleep(1)
+        await browser.screenshot("room-persian")
+        await browser.open("/")
+        await browser.until("document.querySelectorAll('.card').length === 2")
+        await asyncio.sleep(1)
+        await browser.screenshot("rooms-persian")
+        # A room is started from the page.
+        await browser.run("localStorage.setItem('language', 'en')")
+        await browser.open("/")
+        await browser.until("document.getElementById('start') && !document.getElementById('start').hidden")
+        await browser.run("""(() => {
+          const form = document.getElementById("start");
+          form.elements.room.value = "or-3";
+          form.elements.source.value = "gopher://nowhere";
+          form.requestSubmit();
+        })()""")
+        await browser.until("!document.querySelector('#start .problem').hidden")
+        # What the server refuses is an error in the console as well; that one is ours.
+        browser.errors.clear()
+        await browser.run("""(() => {
+          const form = document.getElementById("start");
+          form.elements.source.value = "synthetic:320x240@10";
+          form.requestSubmit();
+        })()""")
+        await browser.until("location.pathname === '/rooms/or-3' && Number(document.getElementById('stage')?.dataset.frame) > 0")
+        assert not browser.errors, browser.errors
+
+
+async def sign_in():
+    """A token is asked for once; with the role view nothing can be started."""
+    async with Browser() as browser:
+        await browser.open("/")
+        await browser.until("document.getElementById('sign-in') && document.querySelector('button').innerText")
+        await browser.screenshot("sign-in")
+        submit = "(() => { const form = document.getElementById('sign-in'); form.elements.token.value = '%s'; form.requestSubmit(); })()"
+        await browser.run(submit % "not-the-right-token")
+        await browser.until("!document.querySelector('.problem').hidden")
+        browser.errors.clear()
+        await browser.run(submit % "view-token-0123456789")
+        await browser.until("document.querySelectorAll('.card').length === 1 && document.querySelector('.card canvas').width > 300")
+        assert await browser.run("document.getElementById('start').hidden")
+        assert not await browser.run("document.getElementById('sign-out').hidden")
+        assert not browser.errors, browser.errors
+
+
+if CHROMIUM is None:
+    sys.exit(77)
+asyncio.run({case.__name__: case for case in [findings_on_the_right_spot, ai_off, pages, sign_in]}[sys.argv[2]]())

@@ -1,0 +1,246 @@
+"""WebSocket and HTTP clients that others wrote, against a running `endort serve`.
+
+usage: serve_clients.py ADDRESS CASE
+"""
+
+import asyncio
+import http.client
+import json
+import sys
+import time
+import urllib.parse
+
+import cv2
+import numpy as np
+import websockets
+
+ADDRESS = sys.argv[1]
+API = "/api/v1/realtime"
+
+
+def picture(seed=0, size=(640, 480), ending=".jpg"):
+    """A picture with some texture, encoded."""
+    noise = np.random.default_rng(seed).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    return cv2.imencode(ending, cv2.resize(noise, size))[1].tobytes()
+
+
+def connect(**query):
+    return websockets.connect(
+        f"ws://{ADDRESS}{API}/video/stream?{urllib.parse.urlencode(query)}", max_size=32 << 20, compression="deflate"
+    )
+
+
+def post(path, body):
+    connection = http.client.HTTPConnection(ADDRESS, timeout=30)
+    connection.request("POST", API + path, json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    return response.status, json.loads(response.read())
+
+
+async def answers(socket, wanted):
+    """Texts until `wanted` frames are settled; pictures with the text before them."""
+    settled, pictures, announced = [], {}, None
+    while len(settled) < wanted:
+        message = await asyncio.wait_for(socket.recv(), 30)
+        if isinstance(message, bytes):
+            pictures[announced["frame_id"]] = (announced, message)
+            continue
+        message = json.loads(message)
+        if message["type"] == "picture":
+            announced = message
+        elif "frame_id" in message:
+            settled.append(message)
+    return settled, pictures
+
+
+async def camera_rate():
+    """Thirty pictures a second: each is answered or reported dropped, in order, and soon."""
+    frames = [picture(seed) for seed in range(8)]
+    sent, trips = {}, []
+    async with connect() as socket:
+        assert "deflate" not in str(socket.response.headers.get("Sec-WebSocket-Extensions", ""))
+        assert json.loads(await socket.recv())["type"] == "configured"
+
+        async def push():
+            begin = time.monotonic()
+            for number in range(150):
+                await asyncio.sleep(max(0, begin + number / 30 - time.monotonic()))
+                sent[number] = time.monotonic()
+                await socket.send(frames[number % len(frames)])
+
+        pushing = asyncio.create_task(push())
+        for number in range(150):
+            message = json.loads(await asyncio.wait_for(socket.recv(), 30))
+            assert message["frame_id"] == number, message
+            assert message["type"] in ("result", "dropped"), message
+            if message["type"] == "result":
+                trips.append(time.monotonic() - sent[number])
+                assert (message["width"], message["height"]) == (640, 480)
+        await pushing
+    trips.sort()
+    print(f"{len(trips)} of 150 analysed; round trip P50 {trips[len(trips) // 2] * 1e3:.1f} ms,"
+          f" P99 {trips[int(len(trips) * 0.99)] * 1e3:.1f} ms")
+    assert len(trips) > 75
+
+
+async def flood():
+    """Pictures as fast as they go out: latency does not grow, the newest wins, nothing is unaccounted for."""
+    frame = picture()
+    async with connect() as socket:
+        await socket.recv()
+
+        async def push():
+            for _ in range(400):
+                await socket.send(frame)
+
+        pushing = asyncio.create_task(push())
+        settled, _ = await answers(socket, 400)
+        await pushing
+    assert [message["frame_id"] for message in settled] == list(range(400))
+    kinds = [message["type"] for message in settled]
+    print(f"{kinds.count('result')} of 400 analysed, {kinds.count('dropped')} dropped")
+    assert kinds.count("result") >= 5 and kinds.count("result") + kinds.count("dropped") == 400
+    assert all(message["reason"] == "newest_wins" for message in settled if message["type"] == "dropped")
+    # The last picture is never stale.
+    assert kinds[-1] == "result"
+
+
+async def formats_and_errors():
+    """Every kind of picture; what is none is told, and the session goes on."""
+    async with connect(overlay="jpeg") as socket:
+        configured = json.loads(await socket.recv())
+        assert configured["overlay"] == "jpeg", configured
+        for number, ending in enumerate([".jpg", ".png", ".webp", ".bmp", ".tiff"]):
+            await socket.send(picture(1, (96, 64), ending))
+            settled, _ = await answers(socket, 1)
+            assert settled[0]["type"] == "result" and settled[0]["frame_id"] == number, settled
+            announced = json.loads(await socket.recv())
+            drawn = cv2.imdecode(np.frombuffer(await socket.recv(), np.uint8), cv2.IMREAD_COLOR)
+            assert announced["type"] == "picture" and drawn.shape == (64, 96, 3)
+        await socket.send(b"this is no picture")
+        settled, _ = await answers(socket, 1)
+        assert settled[0]["type"] == "error" and settled[0]["frame_id"] == 5, settled
+        for text in ["{", '{"type":"nonsense"}', '{"type":"configure","modell":"none"}']:
+            await socket.send(text)
+            message = json.loads(await socket.recv())
+            assert message["type"] == "error" and "frame_id" not in message, message
+        await socket.send(json.dumps({"type": "configure", "model": "none", "overlay": "none", "max_latency_ms": 50}))
+        configured = json.loads(await socket.recv())
+        assert (configured["model"], configured["max_latency_ms"]) == ("none", 50.0), configured
+        await socket.send(picture(2, (96, 64)))
+        settled, _ = await answers(socket, 1)
+        assert settled[0]["model"] == "none", settled
+        pong = await socket.ping()
+        await asyncio.wait_for(pong, 10)
+
+
+async def room():
+    """A room that one client fills and others watch; the camera goes and comes back."""
+    status, started = post("/video/start-stream", {"room": "pushed", "source": "push"})
+    assert status == 201, started
+
+    async def watch(**query):
+        async with connect(room="pushed", **query) as socket:
+            first = json.loads(await socket.recv())
+            assert first["type"] == "room" and first["room"] == "pushed", first
+            return await answers(socket, 30)
+
+    watchers = [asyncio.create_task(watch()) for _ in range(3)]
+    watchers.append(asyncio.create_task(watch(pictures="jpeg")))
+    watchers.append(asyncio.create_task(watch(overlay="jpeg", picture_fps=5)))
+    await asyncio.sleep(0.3)
+
+    async def film():
+        async with connect(room="pushed", push="true") as camera:
+            drain = asyncio.create_task(drained(camera))
+            for number in range(45):
+                await camera.send(picture(number % 4, (320, 240)))
+                await asyncio.sleep(1 / 30)
+            await asyncio.sleep(0.3)
+            drain.cancel()
+
+    await film()
+    results = await asyncio.wait_for(asyncio.gather(*watchers), 30)
+    for settled, _ in results:
+        assert any(message["type"] == "result" for message in settled)
+    plain, drawn = results[3][1], results[4][1]
+    assert len(plain) > len(drawn) > 0, (len(plain), len(drawn))
+    announced, jpeg = next(iter(plain.values()))
+    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded.shape == (240, 320, 3) and (announced["width"], announced["height"]) == (320, 240)
+
+    async with connect(room="pushed") as watcher:
+        assert json.loads(await watcher.recv())["state"] == "reconnecting"
+        await film()
+        states = []
+        while "running" not in states:
+            message = json.loads(await asyncio.wait_for(watcher.recv(), 10))
+            if message["type"] == "room":
+                states.append(message["state"])
+        async with connect(room="pushed", push="true"):
+            for query, expected in [({"push": "true"}, 409), ({"model": "none"}, 400), ({"nonsense": "1"}, 400)]:
+                try:
+                    async with connect(room="pushed", **query):
+                        raise AssertionError(query)
+                except websockets.exceptions.InvalidStatus as refused:
+                    assert refused.response.status_code == expected, (query, refused)
+        status, _ = post("/video/stop-stream", {"room": "pushed"})
+        assert status == 200
+        try:
+            while True:
+                await asyncio.wait_for(watcher.recv(), 10)
+        except websockets.exceptions.ConnectionClosed as closed:
+            assert closed.rcvd.code == 1000, closed
+    for name, expected in [("pushed", 409), ("nowhere", 404)]:
+        try:
+            async with connect(room=name):
+                raise AssertionError(name)
+        except websockets.exceptions.InvalidStatus as refused:
+            assert refused.response.status_code == expected, refused
+
+
+async def drained(socket):
+    async for _ in socket:
+        pass
+
+
+async def limits():
+    """Messages that are too large, and pictures where none are wanted, end a session with the right code."""
+    async with connect() as socket:
+        await socket.recv()
+        try:
+            await socket.send(bytes((16 << 20) + 1))
+            await drained(socket)
+        except websockets.exceptions.ConnectionClosed:
+            pass
+        assert socket.close_code == 1009, socket.close_code
+    post("/video/start-stream", {"room": "seen", "source": "synthetic:64x64@10"})
+    async with connect(room="seen") as socket:
+        await socket.send(picture())
+        try:
+            await drained(socket)
+        except websockets.exceptions.ConnectionClosed:
+            pass
+        assert socket.close_code == 1003, socket.close_code
+
+
+async def slow_viewer():
+    """A viewer that reads nothing neither holds up a room nor fills the memory; another sees every second."""
+    post("/video/start-stream", {"room": "slow", "source": "synthetic:640x480@30"})
+    slow = await asyncio.open_connection(*ADDRESS.split(":"))
+    slow[1].write(
+        f"GET {API}/video/stream?room=slow&pictures=jpeg HTTP/1.1\r\nHost: {ADDRESS}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    async with connect(room="slow", pictures="jpeg") as socket:
+        while not isinstance(await asyncio.wait_for(socket.recv(), 60), bytes):
+            pass
+        begin, seen = time.monotonic(), 0
+        while time.monotonic() - begin < 5:
+            seen += isinstance(await asyncio.wait_for(socket.recv(), 5), bytes)
+    print(f"{seen} pictures in 5 s beside a viewer that reads nothing")
+    assert seen > 25
+    slow[1].close()
+
+
+asyncio.run({case.__name__: case for case in [camera_rate, flood, formats_and_errors, room, limits, slow_viewer]}[sys.argv[2]]())
