@@ -164,9 +164,9 @@ async def findings_on_the_right_spot():
         state = await browser.run("document.getElementById('state').innerText")
         assert state == "running", state
         # Keys: findings off and on again.
-        await browser.run("dispatchEvent(new KeyboardEvent('keydown', { code: 'KeyO' })) && 0")
+        await browser.run("document.body.dispatchEvent(new KeyboardEvent('keydown', { code: 'KeyO', bubbles: true })) && 0")
         await browser.until(MEASURE + ".cyan === null")
-        await browser.run("dispatchEvent(new KeyboardEvent('keydown', { code: 'KeyO' })) && 0")
+        await browser.run("document.body.dispatchEvent(new KeyboardEvent('keydown', { code: 'KeyO', bubbles: true })) && 0")
         await browser.until(MEASURE + ".cyan !== null")
         # The camera goes: what was seen last is not shown as if it were live.
         filming.cancel()

@@ -127,10 +127,10 @@ function setFigures(figures) {
   setBar("p95", recent.p95);
   setBar("p99", recent.p99);
   const limit = number(info.max_latency_ms);
-  const held = recent.p99 < info.max_latency_ms && figures.violation_rate <= 0.01;
+  const held = !info.ai_off && recent.p99 < info.max_latency_ms && figures.violation_rate <= 0.01;
   const verdict = byId("verdict");
-  verdict.textContent = recent.max ? t(held ? "held" : "missed", { limit }) : t("noFigures");
-  verdict.dataset.held = recent.max ? held : "";
+  verdict.textContent = info.ai_off ? t("aiOff") : recent.max ? t(held ? "held" : "missed", { limit }) : t("noFigures");
+  verdict.dataset.held = info.ai_off || recent.max ? held : "";
   byId("bar").ariaLabel = `${verdict.textContent}; P95 ${number(recent.p95)} ms, P99 ${number(recent.p99)} ms`;
 }
 
@@ -184,7 +184,7 @@ byId("fullscreen").addEventListener("click", fullscreen);
 byId("findings-toggle").addEventListener("click", toggleFindings);
 stage.addEventListener("dblclick", fullscreen);
 addEventListener("keydown", (event) => {
-  if (event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches?.("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.code === "KeyF") fullscreen();
   if (event.code === "KeyO") toggleFindings();
   if (event.code === "KeyH") location.href = "/";
