@@ -157,6 +157,7 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
             [CompletionResult]::new('--keep-float', '--keep-float', [CompletionResultType]::ParameterName, 'Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several')
             [CompletionResult]::new('--ground-truth', '--ground-truth', [CompletionResultType]::ParameterName, 'Measure Dice before and after on DIR/images and DIR/masks (equal stems)')
             [CompletionResult]::new('--max-dice-drop', '--max-dice-drop', [CompletionResultType]::ParameterName, 'Largest drop in Dice before the package is refused')
+            [CompletionResult]::new('--runtime', '--runtime', [CompletionResultType]::ParameterName, 'Runtime that both networks are measured on')
             [CompletionResult]::new('--threads', '--threads', [CompletionResultType]::ParameterName, 'Threads [default: one per core]')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from FILE instead of ./endort.toml')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the report as JSON and nothing else')

@@ -178,7 +178,7 @@ _endort() {
             return 0
             ;;
         endort__subcmd__optimize)
-            opts="-o -v -q -h -V --target --precision --input-size --output --json --calibration --calibration-frames --calibration-method --percentile --no-bias-correction --keep-float --ground-truth --max-dice-drop --sensitivity --threads --config --verbose --quiet --help --version"
+            opts="-o -v -q -h -V --target --precision --input-size --output --json --calibration --calibration-frames --calibration-method --percentile --no-bias-correction --keep-float --ground-truth --max-dice-drop --sensitivity --runtime --threads --config --verbose --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -229,6 +229,10 @@ _endort() {
                     return 0
                     ;;
                 --max-dice-drop)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -149,6 +149,7 @@ set edit:completion:arg-completer[endort] = {|@words|
             cand --keep-float 'Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several'
             cand --ground-truth 'Measure Dice before and after on DIR/images and DIR/masks (equal stems)'
             cand --max-dice-drop 'Largest drop in Dice before the package is refused'
+            cand --runtime 'Runtime that both networks are measured on'
             cand --threads 'Threads [default: one per core]'
             cand --config 'Read settings from FILE instead of ./endort.toml'
             cand --json 'Print the report as JSON and nothing else'

@@ -154,6 +154,7 @@ complete -c endort -n "__fish_endort_using_subcommand optimize" -l percentile -d
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l keep-float -d 'Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l ground-truth -d 'Measure Dice before and after on DIR/images and DIR/masks (equal stems)' -r -F
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l max-dice-drop -d 'Largest drop in Dice before the package is refused' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l runtime -d 'Runtime that both networks are measured on' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l threads -d 'Threads [default: one per core]' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l json -d 'Print the report as JSON and nothing else'
