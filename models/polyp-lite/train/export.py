@@ -23,7 +23,7 @@ from torch import nn
 
 from net import MEAN, STD, MBConv, PolypLite, SepBlock, count
 
-THRESHOLDS = {"mask": 0.5, "frame": 0.3, "score": 0.5, "min_area": 0.001}
+THRESHOLDS = {"mask": 0.5, "frame": 0.5, "score": 0.5, "min_area": 0.001}
 
 
 class Graph:
@@ -196,7 +196,7 @@ def main():
     out = Path(args.out)
     held = state.get("held_out") or []
     manifest = {
-        "schema": 1, "name": "polyp-lite", "version": "0.1.0", "task": "segmentation",
+        "schema": 1, "name": "polyp-lite", "version": "0.2.0", "task": "segmentation",
         "artifact": "polyp-lite.onnx",
         "files": {"polyp-lite.onnx": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}},
         "input": {
