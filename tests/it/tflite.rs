@@ -177,6 +177,8 @@ fn an_optimized_package_runs_on_the_edge_tpu_s_terms() {
     };
     let (integers, original) = (record("coral", "tflite"), record("polyp-lite", "candle-cpu"));
     assert_eq!(integers["runtime"], "tflite-cpu");
+    // The package holds the same network as ONNX for those that read that.
+    assert_eq!(record("coral", "onnxruntime")["runtime"], "onnxruntime-cpu");
     let count = |r: &Value| r["detections"].as_array().unwrap().len();
     assert!(count(&integers).abs_diff(count(&original)) <= 1, "{integers:#} {original:#}");
 }

@@ -4,7 +4,7 @@ mod api;
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::library::{self, Wanted};
@@ -134,7 +134,7 @@ unsafe impl Send for Session {}
 
 impl Session {
     fn new(package: &Package, options: &Options) -> Result<Self, String> {
-        if package.artifact.format != Format::Onnx {
+        if package.artifact.format != Format::Onnx && onnx_twin(package).is_none() {
             return Err("executes ONNX alone; this package holds TFLite: use --runtime tflite".to_owned());
         }
         let ort = start(options)?;
@@ -201,6 +201,12 @@ impl Session {
     }
 }
 
+/// The ONNX file of a package that holds the same network as TFLite, too.
+fn onnx_twin(package: &Package) -> Option<PathBuf> {
+    let both = package.artifact.format == Format::Tflite && !package.graph.nodes.is_empty();
+    both.then(|| Some(package.folder.as_ref()?.join(&package.manifest.artifact))).flatten()
+}
+
 fn compile(ort: &Ort, provider: Provider, package: &Package, options: &Options) -> Result<Handle, String> {
     let session_options = ort.options(options.threads)?;
     let device = match options.device {
@@ -227,8 +233,8 @@ fn compile(ort: &Ort, provider: Provider, package: &Package, options: &Options) 
         Provider::Cpu => {}
     }
     #[cfg(unix)]
-    if let Some(path) = &package.artifact.path {
-        return ort.session_from_file(path, &session_options);
+    if let Some(path) = onnx_twin(package).or_else(|| package.artifact.path.clone()) {
+        return ort.session_from_file(&path, &session_options);
     }
     ort.session(&package.artifact.bytes, &session_options)
 }
