@@ -86,8 +86,8 @@ impl Server {
     /// A room at a glance.
     pub fn room(&self, name: &str) -> Value {
         let streams = self.get(&format!("{API}/video/streams")).json();
-        let rooms = streams["rooms"].as_array().unwrap().iter();
-        rooms.filter(|room| room["room"] == name).cloned().next().unwrap_or_default()
+        let mut rooms = streams["rooms"].as_array().unwrap().iter();
+        rooms.find(|room| room["room"] == name).cloned().unwrap_or_default()
     }
 
     /// Waits until a room is as it should be.

@@ -7,7 +7,7 @@ use crate::server::problem::Problem;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::server) struct Refusal {
     /// What the client is told.
-    pub(in crate::server) problem: Problem,
+    pub(in crate::server) problem: Box<Problem>,
     /// The bound that was hit, if it was one.
     pub(in crate::server) bound: Option<Bound>,
     /// Whether what follows on the connection can no longer be understood.
@@ -18,7 +18,12 @@ pub(in crate::server) struct Refusal {
 
 impl Refusal {
     pub(in crate::server) fn new(status: u16, detail: impl Into<String>) -> Self {
-        Self { problem: Problem::new(status, detail), bound: None, closes: false, headers: Vec::new() }
+        Self {
+            problem: Box::new(Problem::new(status, detail)),
+            bound: None,
+            closes: false,
+            headers: Vec::new(),
+        }
     }
 
     pub(in crate::server) fn bound(mut self, bound: Bound) -> Self {

@@ -31,7 +31,7 @@ pub(super) fn process(asked: &Asked, shared: &Arc<Shared>) -> Reply {
 }
 
 fn try_process(asked: &Asked, shared: &Arc<Shared>) -> Result<Reply, Problem> {
-    let refuse = |refusal: crate::server::front::Refusal| refusal.problem;
+    let refuse = |refusal: crate::server::front::Refusal| *refusal.problem;
     routes::only(&asked.query, &["model", "frame_id"]).map_err(refuse)?;
     let model = routes::query(&asked.query, "model").map_err(refuse)?;
     let model = model.unwrap_or_else(|| shared.models.default_name().to_owned());

@@ -258,7 +258,7 @@ mod tests {
             let bytes = if format == PixelFormat::Rgb24 { 3 } else { 1 };
             let first = cut.plane(0).row(0)[0];
             // The cut begins 70 pixels left of the finding, at 130 of 641.
-            let expected = (130 * bytes * 255 / (641 * bytes)) as i32;
+            let expected = 130 * bytes * 255 / (641 * bytes);
             assert!((i32::from(first) - expected).abs() <= 2, "{format:?}: {first} {expected}");
         }
     }
