@@ -196,7 +196,7 @@ impl Lowering<'_> {
         let result = self.operator(node);
         self.integer = false;
         let done = result.and_then(|tensor| {
-            self.to_integers(tensors, operators, tensor, &grid)?;
+            self.convert(tensors, operators, tensor, &grid)?;
             Ok(tensor)
         });
         match done {
@@ -214,7 +214,7 @@ impl Lowering<'_> {
     }
 
     /// Turns what was written since `tensors` and `operators` into integers, its result onto `grid`.
-    fn to_integers(
+    fn convert(
         &mut self,
         tensors: usize,
         operators: usize,

@@ -40,9 +40,9 @@ unsafe impl Sync for Ort {}
 /// Looks a function up and calls it: `call!(ort, 9, (ptr, usize) -> Status, (a, b))`.
 macro_rules! call {
     ($ort:expr, $index:expr, ($($t:ty),*) $(-> $r:ty)?, ($($a:expr),*)) => {{
+        type Function = unsafe extern "C" fn($($t),*) $(-> $r)?;
         // SAFETY: the table has more entries than `index`, and this one has that signature.
-        let function: unsafe extern "C" fn($($t),*) $(-> $r)? =
-            unsafe { std::mem::transmute(*$ort.api.add($index)) };
+        let function = unsafe { std::mem::transmute::<*const c_void, Function>(*$ort.api.add($index)) };
         // SAFETY: each caller passes live objects of the kinds that the function takes.
         unsafe { function($($a),*) }
     }};

@@ -173,7 +173,7 @@ impl Session {
         let nhwc = package.manifest.input.layout == Layout::Nhwc;
         let file_shape = if nhwc { vec![n, h, w, c] } else { shape.to_vec() };
         let (mut input, element) = port(ort, &session, false, 0, file_shape, nhwc)?;
-        let input_tensor = ort.tensor(input.address(), input.bytes(), &input.shape().to_vec(), element)?;
+        let input_tensor = ort.tensor(input.address(), input.bytes(), input.shape(), element)?;
         let mut ports = vec![];
         let mut tensors = vec![];
         let mut host = vec![];
