@@ -53,6 +53,7 @@ pub struct Args {
     pub tls_key: Option<PathBuf>,
 
     /// Also take requests from pages of this origin, such as https://ward.example; repeat it for several
+    #[allow(rustdoc::bare_urls, reason = "a help text is shown as it is written")]
     #[arg(long, value_name = "ORIGIN", help_heading = "Access")]
     pub allow_origin: Vec<String>,
 
