@@ -88,7 +88,7 @@ fn unknown_keys_are_errors_with_a_suggestion() {
     ));
     assert_eq!(
         file_error("[camera]\nport = 1"),
-        "endort.toml:1: camera = [camera]: unknown, known is the table [realtime]"
+        "endort.toml:1: camera = [camera]: unknown, known are the tables [realtime] and [server]"
     );
     assert_eq!(
         file_error("realtime = 3"),

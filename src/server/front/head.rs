@@ -76,7 +76,9 @@ pub(in crate::server) fn parse(bytes: &[u8], limits: &Limits) -> Result<Head, Re
         Err(httparse::Error::TooManyHeaders) => {
             return Err(Refusal::new(431, "more than 64 headers").bound(Bound::HeadBytes));
         }
-        Err(httparse::Error::Version) => return Err(Refusal::new(505, "speak HTTP/1.1")),
+        Err(httparse::Error::Version) if has_three_words(bytes) => {
+            return Err(Refusal::new(505, "speak HTTP/1.1").closing());
+        }
         Ok(_) | Err(_) => return Err(malformed("the request line or a header is not valid HTTP/1.1")),
     }
     let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
@@ -119,6 +121,12 @@ pub(in crate::server) fn parse(bytes: &[u8], limits: &Limits) -> Result<Head, Re
     }
     head.keep_alive = version == 1 && !head.has_token("connection", "close");
     Ok(head)
+}
+
+/// Whether the first line is a method, a target and a version, rather than a target with a space in it.
+fn has_three_words(bytes: &[u8]) -> bool {
+    let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    line.iter().filter(|&&byte| byte == b' ').count() == 2
 }
 
 /// Lines end in CRLF and nothing else, and none continues the one before.
@@ -234,7 +242,8 @@ mod tests {
         let length = text.len() - 4;
         for cut in 0..text.len() {
             assert_eq!(end(&text[..cut], 0), (cut >= length).then_some(length), "{cut}");
-            assert_eq!(end(text, cut.min(length)), Some(length));
+            // What was searched before held no end.
+            assert_eq!(end(text, cut.min(length - 1)), Some(length));
         }
     }
 
