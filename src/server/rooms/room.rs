@@ -71,6 +71,7 @@ pub(in crate::server) struct Room {
     ai_off: AtomicBool,
     /// The AI failed for good: pictures go on, the room counts as failed.
     ai_given_up: AtomicBool,
+    over: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -108,6 +109,7 @@ impl Room {
                 started: now,
                 ai_off: AtomicBool::new(false),
                 ai_given_up: AtomicBool::new(false),
+                over: AtomicBool::new(false),
                 model,
                 status: Mutex::new(Status {
                     state: State::Starting,
@@ -163,12 +165,14 @@ impl Room {
 
     /// Whether it has ended, one way or the other.
     pub(in crate::server) fn is_over(&self) -> bool {
-        // A room whose AI has failed for good still shows its pictures.
-        self.thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .is_none_or(JoinHandle::is_finished)
+        // A room whose AI has failed for good still shows its pictures. A thread that panicked says nothing else.
+        self.over.load(Ordering::Acquire)
+            || self
+                .thread
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_ref()
+                .is_none_or(JoinHandle::is_finished)
     }
 
     /// The room at a glance.
@@ -248,22 +252,28 @@ impl Room {
         loop {
             let outcome = self.attempt(analyzer.as_mut());
             let error = match outcome {
-                Ok(()) if self.cancel.is_cancelled() => return self.set(State::Stopped, None),
-                Ok(()) => return self.set(State::Stopped, Some("the source has ended".to_owned())),
-                Err(Error::Cancelled) => return self.set(State::Stopped, None),
+                Ok(()) if self.cancel.is_cancelled() => return self.end(State::Stopped, None),
+                Ok(()) => return self.end(State::Stopped, Some("the source has ended".to_owned())),
+                Err(Error::Cancelled) => return self.end(State::Stopped, None),
                 Err(error) => error.to_string(),
             };
             if failures.count(Instant::now()) {
                 let detail = format!("failed {MAX_FAILURES} times in {} s: {error}", WINDOW.as_secs());
-                return self.set(State::Failed, Some(detail));
+                return self.end(State::Failed, Some(detail));
             }
             self.set(State::Reconnecting, Some(error));
             self.reconnects.fetch_add(1, Ordering::Relaxed);
             let doublings = failures.recent().saturating_sub(1) as u32;
             if !self.wait(FIRST_PAUSE * (1 << doublings)) {
-                return self.set(State::Stopped, None);
+                return self.end(State::Stopped, None);
             }
         }
+    }
+
+    /// The room is over; whoever sees that may start it again at once.
+    fn end(&self, state: State, detail: Option<String>) {
+        self.over.store(true, Ordering::Release);
+        self.set(state, detail);
     }
 
     /// Opens the source and drives it through the lanes until it ends.
