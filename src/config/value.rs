@@ -172,6 +172,7 @@ macro_rules! words {
 
 words! {
     /// How far a network is rewritten before it runs.
+    #[derive(Default)]
     OptimizationLevel {
         /// As it is in its file.
         Off = "off",
@@ -180,15 +181,10 @@ words! {
         /// Batch norms folded as well.
         Medium = "medium",
         /// Activations and residual additions fused into their convolutions as well.
+        #[default]
         High = "high",
     }
     "must be off, low, medium or high"
-}
-
-impl Default for OptimizationLevel {
-    fn default() -> Self {
-        Self::High
-    }
 }
 
 words! {
