@@ -159,7 +159,7 @@ pub fn observe(
 /// Makes the artifact.
 ///
 /// # Errors
-/// [`Error::Model`] for a network that the target's format cannot express.
+/// [`Error::Model`](crate::Error::Model) for a network that the target's format cannot express.
 pub fn make(package: &Package, observed: &Observed, job: &Job<'_>) -> Result<Made> {
     let mut half_weights = (0, 0);
     let graph = match job.precision {
