@@ -4,6 +4,7 @@
 //! [`Sink`](crate::sink::Sink). [`processor::FrameProcessor`] is the AI lane's work on one frame and can be
 //! used alone; [`stream::StreamProcessor`] takes frames that a program pushes itself.
 
+mod account;
 pub mod budget;
 pub mod buffer;
 pub mod clock;

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::account::Account;
 use super::clock::Clock;
 use super::options::{Compose, RunOptions};
 use super::processor::Analysis;
 use super::report::{Progress, RunReport, Stage};
 use crate::error::Result;
 use crate::frame::{Frame, FrameId, Moment};
-use crate::record::{Detection, FrameRecord, millis};
+use crate::record::{Detection, FrameRecord};
 use crate::sink::Sink;
 use crate::vision::overlay;
 
@@ -58,8 +59,7 @@ pub(super) struct Presenter<'a> {
     started: Moment,
     last_presented: Moment,
     presented: u64,
-    violation_run: u64,
-    report: RunReport,
+    account: Account,
 }
 
 impl<'a> Presenter<'a> {
@@ -85,8 +85,7 @@ impl<'a> Presenter<'a> {
             started: now,
             last_presented: now,
             presented: 0,
-            violation_run: 0,
-            report: RunReport::default(),
+            account: Account::new(options.max_latency),
         }
     }
 
@@ -102,7 +101,7 @@ impl<'a> Presenter<'a> {
         }
         let at = self.show(&frame)?;
         let record = self.record(&frame, &Analysis::default(), Duration::ZERO, Duration::ZERO, at);
-        self.account(&frame, None, at);
+        self.enter(&frame, None, at);
         self.sink.result(&frame, &record)
     }
 
@@ -117,22 +116,23 @@ impl<'a> Presenter<'a> {
 
     /// Frames that were due and that the video lane could not take.
     pub(super) fn on_lost(&mut self, frames: u64) {
-        self.report.lost += frames;
+        self.account.report.lost += frames;
         self.progress.count_lost(frames);
         for _ in 0..frames {
-            self.count_violation(true);
+            self.account.violation(true);
         }
     }
 
     /// Closes the accounts: what was neither analysed nor dropped on purpose was due and never shown
     /// with its findings.
     pub(super) fn finish(mut self, dropped: u64) -> RunReport {
-        self.report.dropped = dropped;
+        self.account.report.dropped = dropped;
         if self.ai_failed {
-            self.report.unanalysed = self.report.frames.saturating_sub(self.report.analysed + dropped);
-            (0..self.report.unanalysed).for_each(|_| self.count_violation(true));
+            self.account.report.unanalysed =
+                self.account.report.frames.saturating_sub(self.account.report.analysed + dropped);
+            (0..self.account.report.unanalysed).for_each(|_| self.account.violation(true));
         }
-        self.report
+        self.account.report
     }
 
     fn show_with_latest(&mut self, mut frame: Frame) -> Result<()> {
@@ -140,7 +140,7 @@ impl<'a> Presenter<'a> {
         let silent_since = *self.silent_since.get_or_insert(frame.captured);
         let ai_off = self.ai_failed || now.since(silent_since) > self.options.stall_after;
         if ai_off && self.measuring() {
-            self.report.ai_off_frames += 1;
+            self.account.report.ai_off_frames += 1;
         }
         if ai_off != self.told_off {
             self.told_off = ai_off;
@@ -162,9 +162,9 @@ impl<'a> Presenter<'a> {
         }
         self.shown.push_back(Shown { id: frame.id, at, overlay });
         if self.measuring() {
-            self.report.stages.record(Stage::Overlay, overlay);
-            self.report.stages.record(Stage::Decode, frame.decode);
-            self.report.video_delay.record(at.since(frame.captured));
+            self.account.report.stages.record(Stage::Overlay, overlay);
+            self.account.report.stages.record(Stage::Decode, frame.decode);
+            self.account.report.video_delay.record(at.since(frame.captured));
         }
         self.presented(&frame, at);
         Ok(())
@@ -180,11 +180,11 @@ impl<'a> Presenter<'a> {
         let overlay = self.clock.now().since(before);
         let at = self.show(&result.frame)?;
         if self.measuring() {
-            self.report.stages.record(Stage::Overlay, overlay);
-            self.report.stages.record(Stage::Decode, result.frame.decode);
+            self.account.report.stages.record(Stage::Overlay, overlay);
+            self.account.report.stages.record(Stage::Decode, result.frame.decode);
         }
         let record = self.record(&result.frame, &result.analysis, result.queue_wait, overlay, at);
-        self.account(&result.frame, Some(&result), at);
+        self.enter(&result.frame, Some(&result), at);
         self.sink.result(&result.frame, &record)
     }
 
@@ -201,9 +201,9 @@ impl<'a> Presenter<'a> {
         let complete = picture_at.map_or(now, |at| at.max(now));
         let record = self.record(frame, &result.analysis, result.queue_wait, overlay, complete);
         self.sink.result(frame, &record)?;
-        self.report.first_result.get_or_insert(now.since(self.started));
+        self.account.report.first_result.get_or_insert(now.since(self.started));
         if frame.id.0 >= self.options.warmup_frames {
-            self.account_analysis(frame, &result, complete);
+            self.account.analysed(&result.analysis, result.queue_wait, complete.since(frame.captured));
         }
         self.latest = Some((frame.captured, result.analysis.findings.detections));
         Ok(())
@@ -215,52 +215,31 @@ impl<'a> Presenter<'a> {
     }
 
     /// Accounts of a picture that is presented complete.
-    fn account(&mut self, frame: &Frame, result: Option<&Analysed>, at: Moment) {
-        self.report.first_result.get_or_insert(at.since(self.started));
+    fn enter(&mut self, frame: &Frame, result: Option<&Analysed>, at: Moment) {
+        self.account.report.first_result.get_or_insert(at.since(self.started));
         if self.measuring() {
-            self.report.video_delay.record(at.since(frame.captured));
+            self.account.report.video_delay.record(at.since(frame.captured));
             match result {
-                Some(result) => self.account_analysis(frame, result, at),
+                Some(result) => {
+                    self.account.analysed(&result.analysis, result.queue_wait, at.since(frame.captured));
+                }
                 None => {
-                    self.report.stages.record(Stage::Decode, frame.decode);
-                    self.account_latency(at.since(frame.captured));
+                    self.account.report.stages.record(Stage::Decode, frame.decode);
+                    self.account.complete(at.since(frame.captured));
                 }
             }
         }
         self.presented(frame, at);
     }
 
-    fn account_analysis(&mut self, frame: &Frame, result: &Analysed, complete: Moment) {
-        let latency = complete.since(frame.captured);
-        self.report.analysed += 1;
-        self.report.annotation_delay.record(latency);
-        let stages = &mut self.report.stages;
-        stages.record(Stage::QueueWait, result.queue_wait);
-        stages.record(Stage::Preprocess, result.analysis.preprocess);
-        stages.record(Stage::Inference, result.analysis.inference);
-        stages.record(Stage::Postprocess, result.analysis.postprocess);
-        self.account_latency(latency);
-    }
-
-    fn account_latency(&mut self, latency: Duration) {
-        self.report.latency.record(latency);
-        self.count_violation(latency > self.options.max_latency);
-    }
-
-    fn count_violation(&mut self, violated: bool) {
-        self.violation_run = if violated { self.violation_run + 1 } else { 0 };
-        self.report.violations += u64::from(violated);
-        self.report.longest_violation_run = self.report.longest_violation_run.max(self.violation_run);
-    }
-
     fn presented(&mut self, frame: &Frame, at: Moment) {
         if self.measuring() {
-            if self.report.frames > 0 {
-                self.report.elapsed += at.since(self.last_presented);
+            if self.account.report.frames > 0 {
+                self.account.report.elapsed += at.since(self.last_presented);
             }
-            self.report.frames += 1;
+            self.account.report.frames += 1;
         } else {
-            self.report.warmup_frames += 1;
+            self.account.report.warmup_frames += 1;
         }
         self.presented += 1;
         self.last_presented = at;
@@ -283,11 +262,7 @@ impl<'a> Presenter<'a> {
             Some(identity) => (identity.model.as_str(), identity.runtime.as_str()),
             None => ("none", "none"),
         };
-        let mut record = analysis.record(frame, model, runtime);
-        record.stages_ms.queue_wait = millis(queue_wait);
-        record.stages_ms.overlay = millis(overlay);
-        record.processing_time_ms = record.stages_ms.total();
-        record.violation = complete.since(frame.captured) > self.options.max_latency;
-        record
+        let record = analysis.record(frame, model, runtime);
+        self.account.close(record, queue_wait, overlay, complete.since(frame.captured))
     }
 }

@@ -128,6 +128,27 @@ impl RunReport {
         let due = self.frames + self.lost;
         if due == 0 { 0.0 } else { self.violations as f64 / due as f64 }
     }
+
+    /// Both runs as one: counts added, distributions merged. `elapsed` and `first_result` stay this run's, because
+    /// runs side by side share the wall time.
+    pub fn merged(mut self, other: Self) -> Self {
+        self.frames += other.frames;
+        self.warmup_frames += other.warmup_frames;
+        self.dropped += other.dropped;
+        self.lost += other.lost;
+        self.analysed += other.analysed;
+        self.unanalysed += other.unanalysed;
+        self.violations += other.violations;
+        self.ai_off_frames += other.ai_off_frames;
+        self.longest_violation_run = self.longest_violation_run.max(other.longest_violation_run);
+        self.latency.merge(&other.latency);
+        self.video_delay.merge(&other.video_delay);
+        self.annotation_delay.merge(&other.annotation_delay);
+        self.stages.merge(&other.stages);
+        self.ai_failure = self.ai_failure.or(other.ai_failure);
+        self.cancelled |= other.cancelled;
+        self
+    }
 }
 
 /// Takes the number of a frame that was dropped, on the thread that dropped it.

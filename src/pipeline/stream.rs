@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use super::account::Account;
 use super::buffer::FrameBuffer;
 use super::clock::Clock;
 use super::options::Policy;
@@ -15,7 +16,7 @@ use super::stage::guard;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, FrameId, Moment};
-use crate::record::{FrameRecord, millis};
+use crate::record::FrameRecord;
 
 /// How a pushed stream behaves.
 #[derive(Debug, Clone)]
@@ -164,20 +165,19 @@ impl Inner {
 }
 
 fn work(inner: &Inner, mut analyzer: Box<dyn Analyzer>) -> Result<RunReport> {
-    let mut report = RunReport::default();
+    let mut account = Account::new(inner.options.max_latency);
     let started = inner.clock.now();
     let mut first = None;
-    let mut violation_run = 0;
     loop {
         let mut dropped = Vec::new();
         let next = inner.frames.pop(&inner.cancel, |stale| dropped.push(stale.id));
-        report.dropped += dropped.len() as u64;
+        account.report.dropped += dropped.len() as u64;
         dropped.into_iter().for_each(|id| inner.emit(StreamEvent::Dropped(id)));
         let Some(frame) = next else { break };
         let queue_wait = inner.clock.now().since(frame.captured);
         let analysis = match analyzer.analyze(&frame) {
             Err(Error::NotAnalysed { .. }) if inner.options.policy == Policy::NewestWins => {
-                report.dropped += 1;
+                account.report.dropped += 1;
                 inner.emit(StreamEvent::Dropped(frame.id));
                 continue;
             }
@@ -185,25 +185,15 @@ fn work(inner: &Inner, mut analyzer: Box<dyn Analyzer>) -> Result<RunReport> {
         };
         let now = inner.clock.now();
         let latency = now.since(frame.captured);
-        let mut record = analysis.record(&frame, analyzer.model(), analyzer.runtime());
-        record.stages_ms.queue_wait = millis(queue_wait);
-        record.processing_time_ms = record.stages_ms.total();
-        record.violation = latency > inner.options.max_latency;
+        let record = analysis.record(&frame, analyzer.model(), analyzer.runtime());
+        let record = account.close(record, queue_wait, Duration::ZERO, latency);
+        account.analysed(&analysis, queue_wait, latency);
+        let report = &mut account.report;
         report.frames += 1;
-        report.analysed += 1;
         report.elapsed = now.since(*first.get_or_insert(now));
         report.first_result.get_or_insert(now.since(started));
-        report.latency.record(latency);
-        report.annotation_delay.record(latency);
         report.stages.record(Stage::Decode, frame.decode);
-        report.stages.record(Stage::QueueWait, queue_wait);
-        report.stages.record(Stage::Preprocess, analysis.preprocess);
-        report.stages.record(Stage::Inference, analysis.inference);
-        report.stages.record(Stage::Postprocess, analysis.postprocess);
-        violation_run = if record.violation { violation_run + 1 } else { 0 };
-        report.violations += u64::from(record.violation);
-        report.longest_violation_run = report.longest_violation_run.max(violation_run);
         inner.emit(StreamEvent::Result(Box::new(StreamResult { frame, analysis, record })));
     }
-    Ok(report)
+    Ok(account.report)
 }

@@ -219,7 +219,7 @@ fn summarize(setup: &Setup, pace: Pace, streams: Vec<Stream>) -> Run {
     let (sha256, model, runtime) =
         first.map(|s| (s.sha256.clone(), s.model.clone(), s.runtime.clone())).unwrap_or_default();
     let runtime_version = first.and_then(|s| s.runtime_version.clone());
-    let all = streams.into_iter().map(|stream| stream.report).reduce(merge).unwrap_or_default();
+    let all = streams.into_iter().map(|stream| stream.report).reduce(RunReport::merged).unwrap_or_default();
     let verdict = Verdict::of(&rows);
     Run {
         precision,
@@ -266,25 +266,6 @@ fn worst(one: Vec<BudgetRow>, other: Vec<BudgetRow>) -> Vec<BudgetRow> {
         if b_is_worse { b } else { a }
     };
     one.into_iter().zip(other).map(pick).collect()
-}
-
-fn merge(mut one: RunReport, other: RunReport) -> RunReport {
-    one.frames += other.frames;
-    one.warmup_frames += other.warmup_frames;
-    one.dropped += other.dropped;
-    one.lost += other.lost;
-    one.analysed += other.analysed;
-    one.unanalysed += other.unanalysed;
-    one.violations += other.violations;
-    one.ai_off_frames += other.ai_off_frames;
-    one.longest_violation_run = one.longest_violation_run.max(other.longest_violation_run);
-    one.latency.merge(&other.latency);
-    one.video_delay.merge(&other.video_delay);
-    one.annotation_delay.merge(&other.annotation_delay);
-    one.stages.merge(&other.stages);
-    one.ai_failure = one.ai_failure.or(other.ai_failure);
-    one.cancelled |= other.cancelled;
-    one
 }
 
 /// Medians of [`NOISE_PARTS`] consecutive parts, in milliseconds.
