@@ -7,6 +7,8 @@
 //! - A finding is a *hit* if it overlaps the ground truth by at least one pixel.
 //! - *Sensitivity* is the share of frames with a polyp in which at least one finding is a hit.
 //! - *False-positive frames* is the share of all frames in which at least one finding is not a hit.
+//! - *False positives on negatives* is the share of frames without a polyp in which anything is found: what a
+//!   false-alarm rate means where most of an examination shows no polyp.
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +71,7 @@ pub struct Accuracy {
     iou: f64,
     hit_frames: usize,
     false_positive_frames: usize,
+    false_positive_negatives: usize,
 }
 
 /// A report's accuracy figures; the module says how each is defined.
@@ -78,6 +81,9 @@ pub struct AccuracySummary {
     pub images: usize,
     /// Frames whose ground truth shows a polyp; Dice, IoU and sensitivity are over these.
     pub positive_images: usize,
+    /// Frames whose ground truth shows no polyp.
+    #[serde(default)]
+    pub negative_images: usize,
     /// Mean Dice; absent without frames that show a polyp.
     pub dice: Option<f64>,
     /// Mean IoU; absent without frames that show a polyp.
@@ -86,6 +92,9 @@ pub struct AccuracySummary {
     pub sensitivity: Option<f64>,
     /// Share of all frames with a finding that hits nothing; absent without frames.
     pub false_positive_frames: Option<f64>,
+    /// Share of frames without a polyp in which anything is found; absent without such frames.
+    #[serde(default)]
+    pub false_positive_negatives: Option<f64>,
 }
 
 impl Accuracy {
@@ -118,6 +127,8 @@ impl Accuracy {
             self.dice += overlap.dice();
             self.iou += overlap.iou();
             self.hit_frames += usize::from(findings.detections.iter().any(hit));
+        } else {
+            self.false_positive_negatives += usize::from(!findings.detections.is_empty());
         }
         Ok(())
     }
@@ -125,13 +136,16 @@ impl Accuracy {
     /// The figures so far.
     pub fn summary(&self) -> AccuracySummary {
         let share = |sum: f64, count: usize| (count > 0).then(|| sum / count as f64);
+        let negatives = self.frames - self.positives;
         AccuracySummary {
             images: self.frames,
             positive_images: self.positives,
+            negative_images: negatives,
             dice: share(self.dice, self.positives),
             iou: share(self.iou, self.positives),
             sensitivity: share(self.hit_frames as f64, self.positives),
             false_positive_frames: share(self.false_positive_frames as f64, self.frames),
+            false_positive_negatives: share(self.false_positive_negatives as f64, negatives),
         }
     }
 }
@@ -214,13 +228,14 @@ mod tests {
             accuracy.add(&findings(boxes), truth, 10, 10).unwrap();
         }
         let summary = accuracy.summary();
-        assert_eq!((summary.images, summary.positive_images), (5, 3));
+        assert_eq!((summary.images, summary.positive_images, summary.negative_images), (5, 3, 2));
         // Second frame: 8 of 12 predicted pixels hit, of 16.
         let expected = [
             (summary.dice, (1.0 + 16.0 / 28.0) / 3.0),
             (summary.iou, (1.0 + 8.0 / 20.0) / 3.0),
             (summary.sensitivity, 2.0 / 3.0),
             (summary.false_positive_frames, 2.0 / 5.0),
+            (summary.false_positive_negatives, 1.0 / 2.0),
         ];
         for (found, expected) in expected {
             assert!((found.unwrap() - expected).abs() < 1e-12, "{summary:?}");

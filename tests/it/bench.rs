@@ -182,7 +182,9 @@ fn ground_truth_adds_accuracy() {
     assert_eq!((&accuracy["images"], &accuracy["positive_images"]), (&3.into(), &2.into()));
     assert_eq!(number(&accuracy, "/dice"), 0.0);
     assert_eq!(number(&accuracy, "/sensitivity"), 0.0);
+    assert_eq!(accuracy["negative_images"], 1);
     assert_eq!(number(&accuracy, "/false_positive_frames"), 0.0);
+    assert_eq!(number(&accuracy, "/false_positive_negatives"), 0.0);
 
     std::fs::remove_file(sandbox.file("truth/masks/b.png")).unwrap();
     let source = clip("h264.mp4").display().to_string();

@@ -135,6 +135,8 @@ fn budget_table(run: &Run, style: Style) -> String {
         table.add_row(["iou".to_owned(), cell(accuracy.iou, &four)]);
         table.add_row(["sensitivity".to_owned(), cell(accuracy.sensitivity, &percent)]);
         table.add_row(["false-positive frames".to_owned(), cell(accuracy.false_positive_frames, &percent)]);
+        let negatives = format!("  among {} without a polyp", accuracy.negative_images);
+        table.add_row([negatives, cell(accuracy.false_positive_negatives, &percent)]);
         text.push_str("\n\n");
         text.push_str(&table.to_string());
     }
@@ -265,6 +267,7 @@ pub fn csv(report: &Report) -> String {
         "iou",
         "sensitivity",
         "false_positive_frames",
+        "false_positive_negatives",
         "verdict",
     ]
     .map(str::to_owned)
@@ -301,6 +304,7 @@ pub fn csv(report: &Report) -> String {
             option(accuracy.and_then(|a| a.iou)),
             option(accuracy.and_then(|a| a.sensitivity)),
             option(accuracy.and_then(|a| a.false_positive_frames)),
+            option(accuracy.and_then(|a| a.false_positive_negatives)),
             if run.verdict == Verdict::Pass { "pass" } else { "fail" }.to_owned(),
         ];
         let nothing = Summary::default();
