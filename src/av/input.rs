@@ -198,6 +198,13 @@ impl Input {
         stream.or((container > 0).then(|| container as f64 / f64::from(ffi::AV_TIME_BASE)))
     }
 
+    /// Whether [`seconds`](Self::seconds) is more than a guess from the file's size.
+    pub(crate) fn seconds_are_stated(&self) -> bool {
+        // SAFETY: the context is open.
+        let method = unsafe { (*self.context).duration_estimation_method };
+        method != ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE
+    }
+
     /// Bytes that an MP4 or MOV file's table of samples promises behind the end of the file: it was cut off.
     /// (Other containers' indices are hints for seeking, and may be stale in whole files.)
     pub(crate) fn missing_bytes(&self) -> Option<i64> {

@@ -40,9 +40,9 @@ pub enum SourceEvent {
         /// What each kind of device said.
         detail: String,
     },
-    /// Part of a recording could not be decoded; told once, at its end.
+    /// Part of a recording could not be decoded, or is not there; told at its end.
     Damaged {
-        /// How much.
+        /// What and how much.
         detail: String,
     },
 }

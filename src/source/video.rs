@@ -22,6 +22,10 @@ use crate::frame::{Frame, FrameId, Moment, Timestamp};
 /// Errors in a row after which a decoder that is being emptied is taken to be empty.
 const MAX_DRAIN_ERRORS: u32 = 64;
 
+/// How much earlier than stated a recording's pictures may end before it is told: seconds, and share of the whole.
+/// Sound is often a little longer.
+const EARLY_END: (f64, f64) = (1.0, 0.05);
+
 /// How a video is opened.
 pub(super) struct Opening {
     /// Where it is.
@@ -257,7 +261,21 @@ impl VideoSource {
             let detail = format!("{damaged} pieces could not be decoded, {frames} frames could");
             self.options.tell(&SourceEvent::Damaged { detail });
         }
+        if let Some(detail) = self.early_end() {
+            self.options.tell(&SourceEvent::Damaged { detail });
+        }
         Ok(None)
+    }
+
+    /// What is missing at the end, where the container states a length. Formats for streaming (Matroska, MPEG-TS)
+    /// end anywhere without an error, so that a recording that was cut off looks whole.
+    fn early_end(&self) -> Option<String> {
+        let stated = self.info.duration.filter(|_| self.input.seconds_are_stated())?.as_secs_f64();
+        let (num, den) = self.base;
+        let end = self.expected_pts as f64 * f64::from(num) / f64::from(den);
+        let (seconds, share) = EARLY_END;
+        (stated - end > seconds.max(share * stated))
+            .then(|| format!("its pictures end at {end:.1} s of the {stated:.1} s that the file states"))
     }
 
     fn media_error(&self, detail: String) -> Error {

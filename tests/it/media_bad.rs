@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use endort::cancel::Cancel;
-use endort::source::{OpenOptions, Source, open, picture};
+use endort::source::{OpenOptions, Source, SourceEvent, open, picture};
 use endort::{Error, Result};
 
 use super::media_clips::clip;
@@ -96,6 +97,23 @@ fn truncated_recordings() {
     assert!((1..90).contains(&frames), "{frames} frames");
     let error = error.expect("a recording that breaks off is not whole");
     assert!(error.to_string().contains("breaks off after"), "{error}");
+    // Matroska states its length and may end anywhere.
+    let whole = folder.path().join("whole.mkv");
+    ffmpeg(&format!("-i {} -c copy", clip("h264_audio_long.mp4").display()), &whole);
+    let bytes = std::fs::read(&whole).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let events = Arc::clone(&told);
+    let options = OpenOptions {
+        on_event: Some(Arc::new(move |event: &SourceEvent| {
+            events.lock().unwrap().push(format!("{event:?}"))
+        })),
+        ..OpenOptions::default()
+    };
+    let half = file(&folder, "half.mkv", &bytes[..bytes.len() / 2]);
+    let (frames, error) = drain(open(half.to_str().unwrap(), &options, &Cancel::new()).unwrap());
+    assert!((1..90).contains(&frames) && error.is_none(), "{frames} frames, {error:?}");
+    let told = told.lock().unwrap().join("\n");
+    assert!(told.contains("its pictures end at 1.") && told.contains("of the 3.0"), "{told}");
     // A stream format has no length to miss.
     let bytes = std::fs::read(clip("h264.ts")).unwrap();
     let (frames, _) = drain(open_path(&file(&folder, "half.ts", &bytes[..bytes.len() / 2])).unwrap());
