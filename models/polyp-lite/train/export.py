@@ -23,6 +23,7 @@ from torch import nn
 
 from net import MEAN, STD, MBConv, PolypLite, SepBlock, count
 
+VERSION = "0.3.0"
 THRESHOLDS = {"mask": 0.5, "frame": 0.5, "score": 0.5, "min_area": 0.001}
 
 
@@ -171,6 +172,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--checkpoint", required=True, help="last.pt, final.pt or ema-*.pt; the averaged weights are taken")
     p.add_argument("--out", required=True, help="package folder")
+    p.add_argument("--version", default=VERSION, help="of the package")
     p.add_argument("--width", type=int, default=352)
     p.add_argument("--height", type=int, default=288)
     p.add_argument("--figures", default="", help="JSON file whose content becomes provenance.figures")
@@ -196,7 +198,7 @@ def main():
     out = Path(args.out)
     held = state.get("held_out") or []
     manifest = {
-        "schema": 1, "name": "polyp-lite", "version": "0.2.0", "task": "segmentation",
+        "schema": 1, "name": "polyp-lite", "version": args.version, "task": "segmentation",
         "artifact": "polyp-lite.onnx",
         "files": {"polyp-lite.onnx": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}},
         "input": {
@@ -219,6 +221,7 @@ def main():
                 "PolypGen single frames, centres " + ", ".join(c for c in ("C1", "C2", "C3", "C4", "C5") if c not in held)
                 + " (Ali et al., Scientific Data 10:75, 2023; CC BY)",
                 "ImageNet weights of EfficientNet-Lite0 (Apache-2.0)",
+                *(["rendered frames (endort render --stills)"] if state.get("args", {}).get("extra") else []),
             ],
             "license": "MIT OR Apache-2.0; credit the data sources above",
             "figures": json.loads(Path(args.figures).read_text()) if args.figures else {},
