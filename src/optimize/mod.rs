@@ -26,6 +26,7 @@ use crate::graph::passes::int8::{self, Method, Scheme, Share};
 use crate::graph::{Graph, passes};
 use crate::model::manifest::Layout;
 use crate::model::{Artifact, Format, Package};
+use crate::runtime::onnxruntime;
 use calibrate::{Calibrated, Request};
 
 /// The artifact's name in a package that endort writes.
@@ -123,6 +124,18 @@ pub struct Made {
     pub share: Share,
     /// Weights that became half-precision numbers, and those too large for it (tensors).
     pub half_weights: (usize, usize),
+}
+
+impl Made {
+    /// The package as `runtime` gets it when it is loaded: with the TFLite file where there is one, but for
+    /// ONNX Runtime, which takes the twin.
+    pub fn as_loaded_by(&self, runtime: &str) -> Package {
+        let mut package = self.package.clone();
+        if let Some(bytes) = self.tflite.as_ref().filter(|_| !runtime.starts_with(onnxruntime::NAME)) {
+            package.artifact = Artifact { format: Format::Tflite, bytes: bytes.clone(), path: None };
+        }
+        package
+    }
 }
 
 /// Simplifies the network and looks at the pictures. `progress` hears of each frame.

@@ -22,6 +22,7 @@ mod optimize;
 mod process_frame;
 mod program;
 mod random;
+mod real_frames;
 mod serve;
 mod serve_access;
 mod serve_clients;

@@ -35,11 +35,12 @@ impl Measured {
         observed: &Observed,
     ) -> Result<Self> {
         let cancel = &o.context.cancel;
+        let loaded = made.as_loaded_by(&o.engine.runtime);
         let inputs = &observed.calibrated.kept;
         let mut outputs = vec![];
         let mut latency_ms = [0.0; 2];
         let mut runtime = String::new();
-        for (latency_ms, package) in latency_ms.iter_mut().zip([before, &made.package]) {
+        for (latency_ms, package) in latency_ms.iter_mut().zip([before, &loaded]) {
             let mut engine = open(o, package)?;
             runtime = engine.runtime().to_owned();
             outputs.push(compare::outputs(engine.as_mut(), inputs, cancel)?);
@@ -52,7 +53,7 @@ impl Measured {
         }
         let agreement = compare::agreement(&before.manifest, &outputs[0], &outputs[1]);
         let accuracy = match &o.args.ground_truth {
-            Some(folder) => Some([accuracy(o, original, folder)?, accuracy(o, &made.package, folder)?]),
+            Some(folder) => Some([accuracy(o, original, folder)?, accuracy(o, &loaded, folder)?]),
             None => None,
         };
         Ok(Self { runtime, latency_ms, agreement, accuracy })
