@@ -113,7 +113,7 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
         }
         'endort;bench' {
             [CompletionResult]::new('--model', '--model', [CompletionResultType]::ParameterName, 'Model to measure; repeat it for several')
-            [CompletionResult]::new('--runtime', '--runtime', [CompletionResultType]::ParameterName, 'Runtime to measure, or `all` that are present; repeat it for several [default: auto]')
+            [CompletionResult]::new('--runtime', '--runtime', [CompletionResultType]::ParameterName, 'Runtime to measure; repeat it for several [default: auto]')
             [CompletionResult]::new('--precision', '--precision', [CompletionResultType]::ParameterName, 'Number format that the model must hold; repeat it for several [default: its own]')
             [CompletionResult]::new('--threads', '--threads', [CompletionResultType]::ParameterName, 'Threads for the model [default: one per core]')
             [CompletionResult]::new('--pace', '--pace', [CompletionResultType]::ParameterName, 'Whether frames come when they are due, or as fast as they are taken')
@@ -132,6 +132,7 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
             [CompletionResult]::new('--optimization-level', '--optimization-level', [CompletionResultType]::ParameterName, 'How far the model is rewritten before it runs [default: high]')
             [CompletionResult]::new('--runtime-path', '--runtime-path', [CompletionResultType]::ParameterName, 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from FILE instead of ./endort.toml')
+            [CompletionResult]::new('--forget', '--forget', [CompletionResultType]::ParameterName, 'Forget which runtime `--runtime all` found the fastest for the models, and measure nothing')
             [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Exit with 3 if a run misses its budget')
             [CompletionResult]::new('--no-ai', '--no-ai', [CompletionResultType]::ParameterName, 'Let the video pass without running a model')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say which settings are in force and where each came from')
@@ -145,7 +146,7 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
             break
         }
         'endort;optimize' {
-            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Kind of device; auto takes what this box is')
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Kind of device that the package is for')
             [CompletionResult]::new('--precision', '--precision', [CompletionResultType]::ParameterName, 'Number format [default: fp16 for jetson, apple and intel, int8 for coral and raspberry-pi, else fp32]')
             [CompletionResult]::new('--input-size', '--input-size', [CompletionResultType]::ParameterName, 'Change the network''s input to WxH pixels')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Folder to write the package to [default: MODEL-TARGET-PRECISION]')
@@ -157,7 +158,8 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
             [CompletionResult]::new('--keep-float', '--keep-float', [CompletionResultType]::ParameterName, 'Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several')
             [CompletionResult]::new('--ground-truth', '--ground-truth', [CompletionResultType]::ParameterName, 'Measure Dice before and after on DIR/images and DIR/masks (equal stems)')
             [CompletionResult]::new('--max-dice-drop', '--max-dice-drop', [CompletionResultType]::ParameterName, 'Largest drop in Dice before the package is refused')
-            [CompletionResult]::new('--runtime', '--runtime', [CompletionResultType]::ParameterName, 'Runtime that both networks are measured on')
+            [CompletionResult]::new('--runtime', '--runtime', [CompletionResultType]::ParameterName, 'Runtime that both networks are measured on [default: candle-cpu]')
+            [CompletionResult]::new('--runtime-path', '--runtime-path', [CompletionResultType]::ParameterName, 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH')
             [CompletionResult]::new('--threads', '--threads', [CompletionResultType]::ParameterName, 'Threads [default: one per core]')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from FILE instead of ./endort.toml')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the report as JSON and nothing else')

@@ -62,7 +62,7 @@ _endort() {
             return 0
             ;;
         endort__subcmd__bench)
-            opts="-v -q -h -V --model --runtime --precision --threads --pace --duration --warmup --streams --ground-truth --json --csv --markdown --compare --check --target-fps --max-latency-ms --buffer-size --device --optimization-level --runtime-path --no-ai --config --verbose --quiet --help --version"
+            opts="-v -q -h -V --model --runtime --forget --precision --threads --pace --duration --warmup --streams --ground-truth --json --csv --markdown --compare --check --target-fps --max-latency-ms --buffer-size --device --optimization-level --runtime-path --no-ai --config --verbose --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -178,7 +178,7 @@ _endort() {
             return 0
             ;;
         endort__subcmd__optimize)
-            opts="-o -v -q -h -V --target --precision --input-size --output --json --calibration --calibration-frames --calibration-method --percentile --no-bias-correction --keep-float --ground-truth --max-dice-drop --sensitivity --runtime --threads --config --verbose --quiet --help --version"
+            opts="-o -v -q -h -V --target --precision --input-size --output --json --calibration --calibration-frames --calibration-method --percentile --no-bias-correction --keep-float --ground-truth --max-dice-drop --sensitivity --runtime --runtime-path --threads --config --verbose --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -233,6 +233,10 @@ _endort() {
                     return 0
                     ;;
                 --runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-path)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -106,7 +106,7 @@ set edit:completion:arg-completer[endort] = {|@words|
         }
         &'endort;bench'= {
             cand --model 'Model to measure; repeat it for several'
-            cand --runtime 'Runtime to measure, or `all` that are present; repeat it for several [default: auto]'
+            cand --runtime 'Runtime to measure; repeat it for several [default: auto]'
             cand --precision 'Number format that the model must hold; repeat it for several [default: its own]'
             cand --threads 'Threads for the model [default: one per core]'
             cand --pace 'Whether frames come when they are due, or as fast as they are taken'
@@ -125,6 +125,7 @@ set edit:completion:arg-completer[endort] = {|@words|
             cand --optimization-level 'How far the model is rewritten before it runs [default: high]'
             cand --runtime-path 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH'
             cand --config 'Read settings from FILE instead of ./endort.toml'
+            cand --forget 'Forget which runtime `--runtime all` found the fastest for the models, and measure nothing'
             cand --check 'Exit with 3 if a run misses its budget'
             cand --no-ai 'Let the video pass without running a model'
             cand -v 'Say which settings are in force and where each came from'
@@ -137,7 +138,7 @@ set edit:completion:arg-completer[endort] = {|@words|
             cand --version 'Print version'
         }
         &'endort;optimize'= {
-            cand --target 'Kind of device; auto takes what this box is'
+            cand --target 'Kind of device that the package is for'
             cand --precision 'Number format [default: fp16 for jetson, apple and intel, int8 for coral and raspberry-pi, else fp32]'
             cand --input-size 'Change the network''s input to WxH pixels'
             cand -o 'Folder to write the package to [default: MODEL-TARGET-PRECISION]'
@@ -149,7 +150,8 @@ set edit:completion:arg-completer[endort] = {|@words|
             cand --keep-float 'Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several'
             cand --ground-truth 'Measure Dice before and after on DIR/images and DIR/masks (equal stems)'
             cand --max-dice-drop 'Largest drop in Dice before the package is refused'
-            cand --runtime 'Runtime that both networks are measured on'
+            cand --runtime 'Runtime that both networks are measured on [default: candle-cpu]'
+            cand --runtime-path 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH'
             cand --threads 'Threads [default: one per core]'
             cand --config 'Read settings from FILE instead of ./endort.toml'
             cand --json 'Print the report as JSON and nothing else'

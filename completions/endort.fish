@@ -101,7 +101,7 @@ complete -c endort -n "__fish_endort_using_subcommand stream" -s q -l quiet -d '
 complete -c endort -n "__fish_endort_using_subcommand stream" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand stream" -s V -l version -d 'Print version'
 complete -c endort -n "__fish_endort_using_subcommand bench" -l model -d 'Model to measure; repeat it for several' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime -d 'Runtime to measure, or `all` that are present; repeat it for several [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime -d 'Runtime to measure; repeat it for several [default: auto]' -r
 complete -c endort -n "__fish_endort_using_subcommand bench" -l precision -d 'Number format that the model must hold; repeat it for several [default: its own]' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"
@@ -127,17 +127,18 @@ medium\t''
 high\t''"
 complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime-path -d 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH' -r
 complete -c endort -n "__fish_endort_using_subcommand bench" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand bench" -l forget -d 'Forget which runtime `--runtime all` found the fastest for the models, and measure nothing'
 complete -c endort -n "__fish_endort_using_subcommand bench" -l check -d 'Exit with 3 if a run misses its budget'
 complete -c endort -n "__fish_endort_using_subcommand bench" -l no-ai -d 'Let the video pass without running a model'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s v -l verbose -d 'Say which settings are in force and where each came from'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s q -l quiet -d 'Say nothing but errors'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand bench" -s V -l version -d 'Print version'
-complete -c endort -n "__fish_endort_using_subcommand optimize" -l target -d 'Kind of device; auto takes what this box is' -r -f -a "auto\t'What this box is'
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l target -d 'Kind of device that the package is for' -r -f -a "auto\t'What suits this box: the fastest runtime by `endort bench --runtime all`, else what `endort detect-device` says'
 cpu\t'Any processor: the fused network as ONNX'
 jetson\t'NVIDIA Jetson: ONNX for TensorRT, and its engine where trtexec is there'
 coral\t'Google Coral: TensorFlow Lite for the Edge TPU'
-raspberry-pi\t'Raspberry Pi: TensorFlow Lite'
+raspberry-pi\t'Raspberry Pi, and any processor with LiteRT: TensorFlow Lite'
 apple\t'Apple Silicon: ONNX for CoreML and Metal'
 intel\t'Intel: ONNX for OpenVINO'"
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l precision -d 'Number format [default: fp16 for jetson, apple and intel, int8 for coral and raspberry-pi, else fp32]' -r -f -a "fp32\t''
@@ -154,7 +155,8 @@ complete -c endort -n "__fish_endort_using_subcommand optimize" -l percentile -d
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l keep-float -d 'Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l ground-truth -d 'Measure Dice before and after on DIR/images and DIR/masks (equal stems)' -r -F
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l max-dice-drop -d 'Largest drop in Dice before the package is refused' -r
-complete -c endort -n "__fish_endort_using_subcommand optimize" -l runtime -d 'Runtime that both networks are measured on' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l runtime -d 'Runtime that both networks are measured on [default: candle-cpu]' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l runtime-path -d 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l threads -d 'Threads [default: one per core]' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l json -d 'Print the report as JSON and nothing else'

@@ -1,6 +1,8 @@
 //! The terminal: results on standard output, everything else on standard error.
 
+use std::collections::HashSet;
 use std::io::{self, IsTerminal, LineWriter, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
@@ -24,6 +26,8 @@ pub struct Console {
     verbosity: Verbosity,
     color: bool,
     progress: MultiProgress,
+    /// What [`note_once`](Self::note_once) has said.
+    said: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Console {
@@ -37,6 +41,7 @@ impl Console {
             verbosity,
             color: !no_color && io::stdout().is_terminal(),
             progress: MultiProgress::with_draw_target(target),
+            said: Arc::default(),
         }
     }
 
@@ -80,6 +85,13 @@ impl Console {
     /// Says something a person wants to know; silent with `-q`.
     pub fn note(&self, text: &str) {
         self.say(Verbosity::Normal, text);
+    }
+
+    /// Says something a person wants to know, but not what was said before.
+    pub fn note_once(&self, text: &str) {
+        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
+            self.note(text);
+        }
     }
 
     /// Says something that only `-v` asks for.

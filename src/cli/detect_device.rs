@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{Context, Outcome};
+use super::args::DEFAULT_MODEL;
+use super::{Context, Outcome, fastest, machine};
 use crate::config::Flags;
-use crate::device::info::{Accelerator, Cpu, DeviceInfo, Machine, Memory, RuntimeFound, VideoDecode};
+use crate::device::info::{
+    Accelerator, Cpu, DeviceInfo, Machine, Measured, Memory, RuntimeFound, VideoDecode,
+};
 use crate::device::{Options, detect};
 use crate::error::Result;
 
@@ -31,14 +34,15 @@ pub struct Args {
 /// # Errors
 /// A root that cannot be read, and standard output that cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
-    let options = match &args.root {
-        Some(root) => Options::captured(root),
+    let info = match &args.root {
+        Some(root) => detect(&Options::captured(root))?,
         None => {
             let settings = context.settings(&Flags::default())?;
-            Options { libraries: settings.runtime_path.value.0, ..Options::live(environment()) }
+            let mut info = detect(&machine::options(&settings))?;
+            info.measured = fastest::measured(DEFAULT_MODEL, &settings);
+            info
         }
     };
-    let info = detect(&options)?;
     if args.json {
         let json = serde_json::to_string_pretty(&info)
             .map_err(|error| crate::Error::Write { path: "standard output".into(), source: error.into() })?;
@@ -47,12 +51,6 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         context.console.print(&report(&info, context.console.width()))?;
     }
     Ok(Outcome::Done)
-}
-
-/// The process's environment; what is no text in it names nothing that could be found.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// The report for people.
@@ -65,15 +63,18 @@ fn report(info: &DeviceInfo, width: Option<u16>) -> String {
     let advice = &info.recommendation;
     let threads =
         if advice.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", advice.threads) };
-    parts.push(format!(
-        "recommended: {}, {}, input {}x{}, {threads}\n  because {}\nnext: {}",
-        advice.runtime,
-        advice.precision,
-        advice.input_width_px,
-        advice.input_height_px,
-        advice.reason,
-        advice.next
-    ));
+    let mut lines = vec![
+        format!(
+            "recommended: {}, {}, input {}x{}, {threads}",
+            advice.runtime, advice.precision, advice.input_width_px, advice.input_height_px
+        ),
+        format!("  because {}", advice.reason),
+    ];
+    if let Some(Measured { model, runtime, because }) = &info.measured {
+        lines.push(format!("measured: {runtime} is the fastest here for {model} ({because}); auto takes it"));
+    }
+    lines.push(format!("next: {}", advice.next));
+    parts.push(lines.join("\n"));
     parts.join("\n\n")
 }
 

@@ -10,6 +10,8 @@ pub mod console;
 pub mod context;
 pub mod detect_device;
 pub mod exit;
+pub mod fastest;
+pub mod machine;
 pub mod model;
 pub mod optimize;
 pub mod place;

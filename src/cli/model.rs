@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::{fastest, machine};
 use crate::config::{Device, Precision, Realtime};
 use crate::error::{Error, Result};
 use crate::model::Package;
 use crate::pipeline::processor::ProcessorOptions;
 use crate::pipeline::{Analyzer, FrameProcessor};
-use crate::runtime::{self, Placement};
+use crate::runtime::fastest::Recalled;
+use crate::runtime::{self, Engine, Placement};
 
 /// The model that finds nothing and costs nothing.
 pub const NO_MODEL: &str = "none";
@@ -37,8 +39,8 @@ pub struct Loaded {
     pub sha256: String,
     /// Number format of the weights, and what they are computed in where that is another one.
     pub precision: String,
-    /// What is stale about the package, with the remedy.
-    pub stale: Option<String>,
+    /// What a person wants to know of it: what is stale, with the remedy, and what `auto` stands for.
+    pub notes: Vec<String>,
 }
 
 /// Loads a model; `None` for [`NO_MODEL`], and where the settings switch the AI off.
@@ -59,16 +61,46 @@ pub fn load(choice: &Choice, settings: &Realtime, options: ProcessorOptions) -> 
             ),
         });
     }
-    let place = runtime_options(choice, settings);
-    let engines = if choice.throughput {
-        runtime::open_for_throughput(&package, &place)?
-    } else {
-        vec![runtime::open(&package, &place)?]
-    };
-    let (sha256, stale, held) = (package.sha256.clone(), package.staleness(), held.to_owned());
+    let mut notes: Vec<String> = package.staleness().into_iter().collect();
+    let (engines, note) = open(&package, choice, settings)?;
+    notes.extend(note);
+    let (sha256, held) = (package.sha256.clone(), held.to_owned());
     let processor = FrameProcessor::with_engines(package.manifest, engines, options)?;
     let precision = computed_precision(&held, processor.runtime());
-    Ok(Some(Loaded { processor, sha256, precision, stale }))
+    Ok(Some(Loaded { processor, sha256, precision, notes }))
+}
+
+type Opened = (Vec<Box<dyn Engine>>, Option<String>);
+
+/// Opens the runtime that is asked for; where none is, the one that was measured to be the fastest here, and
+/// else the built-in order. With it comes what there is to say of that.
+fn open(package: &Package, choice: &Choice, settings: &Realtime) -> Result<Opened> {
+    let engines = |runtime: &str| {
+        let place = runtime_options(&Choice { runtime, ..choice.clone() }, settings);
+        match choice.throughput {
+            true => runtime::open_for_throughput(package, &place),
+            false => runtime::open(package, &place).map(|engine| vec![engine]),
+        }
+    };
+    let why = match fastest::recall(package, choice, settings) {
+        Recalled::Nothing => return Ok((engines(choice.runtime)?, None)),
+        Recalled::Fits(known) => match engines(&known.runtime) {
+            Ok(opened) if opened[0].version() == known.runtime_version.as_deref() => {
+                return Ok((opened, Some(fastest::taken(choice.model, &known))));
+            }
+            Ok(opened) => {
+                let version = |v: Option<&str>| v.unwrap_or("without a version").to_owned();
+                let (then, now) = (version(known.runtime_version.as_deref()), version(opened[0].version()));
+                format!("{} was {then} then and is {now} now", known.runtime)
+            }
+            Err(error) => error.to_string(),
+        },
+        Recalled::Stale(known, changes) => {
+            format!("{} was the fastest, but the box has changed ({})", known.runtime, changes.join("; "))
+        }
+        Recalled::Unusable(why) => why,
+    };
+    Ok((engines(choice.runtime)?, Some(fastest::not_taken(choice.model, &why))))
 }
 
 /// The number format that a package holds.
@@ -120,7 +152,7 @@ pub(super) fn runtime_options(choice: &Choice, settings: &Realtime) -> runtime::
         threads: choice.threads,
         optimization: settings.optimization_level.value,
         libraries: settings.runtime_path.value.0.iter().cloned().chain(customary_libraries()).collect(),
-        cache: cache_folder(),
+        cache: machine::cache_folder(),
     }
 }
 
@@ -138,11 +170,4 @@ fn customary_libraries() -> Vec<PathBuf> {
         paths.extend(python.map(|f| f.path().join("site-packages")));
     }
     paths
-}
-
-/// Where vendors' runtimes keep what they compiled, as the XDG base directory specification has it.
-fn cache_folder() -> Option<PathBuf> {
-    let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let root = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
-    Some(root.join("endort"))
 }

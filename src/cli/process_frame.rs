@@ -70,7 +70,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let mut analyzer: Box<dyn Analyzer> = match model::load(&choice, &settings, ProcessorOptions::default())?
     {
         Some(loaded) => {
-            loaded.stale.iter().for_each(|stale| context.console.note(stale));
+            loaded.notes.iter().for_each(|note| context.console.note(note));
             Box::new(loaded.processor)
         }
         None => Box::new(PassThrough),

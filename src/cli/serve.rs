@@ -1,8 +1,9 @@
 //! `endort serve`: live rooms over HTTP and WebSocket.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::{ModelArgs, RealtimeArgs};
 use super::console::Console;
 use super::model::{self, Choice};
-use super::{Context, Outcome};
+use super::{Context, Outcome, machine};
 use crate::config::{Realtime, ServerFlags};
 use crate::device;
 use crate::error::{Error, Result};
@@ -133,6 +134,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         None => Tokens::none(),
     };
     let quiet_requests = !context.console.is_verbose();
+    let log = log(server.log_json.value, quiet_requests, context.console.clone());
     let rooms = server.rooms.iter().map(|room| started(&room.name, &room.source)).collect();
     let options = Options {
         listen: server.listen.value,
@@ -149,10 +151,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         },
         rooms,
         model: args.model.model.clone(),
-        loader: loader(args, &settings),
-        device: device(),
+        loader: loader(args, &settings, log.clone()),
+        device: device(&settings),
         audit: server.audit_log.value,
-        log: log(server.log_json.value, quiet_requests, context.console.clone()),
+        log,
     };
     if args.check_config {
         Server::check(&options)?;
@@ -181,18 +183,18 @@ fn started(name: &str, source: &str) -> StartStream {
 }
 
 /// What `GET /edge/device-info` answers: what `detect-device --json` prints.
-fn device() -> Device {
-    Arc::new(|| {
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let info = device::detect(&device::Options::live(variables))?;
+fn device(settings: &Realtime) -> Device {
+    let options = machine::options(settings);
+    Arc::new(move || {
+        let info = device::detect(&options)?;
         serde_json::to_value(info)
             .map_err(|error| Error::Output { path: "device-info".into(), detail: error.to_string() })
     })
 }
 
-fn loader(args: &Args, settings: &Realtime) -> Loader {
+fn loader(args: &Args, settings: &Realtime, log: Log) -> Loader {
     let (args, settings) = (args.model.clone(), settings.clone());
+    let said = Mutex::new(HashSet::new());
     Arc::new(move |name, wanted| {
         let choice = Choice { model: name, ..args.choice(&settings) };
         let options = ProcessorOptions { video: wanted == Use::Video, ..ProcessorOptions::default() };
@@ -200,6 +202,12 @@ fn loader(args: &Args, settings: &Realtime) -> Loader {
             model: name.to_owned(),
             detail: "is switched off by the settings".to_owned(),
         })?;
+        for note in &loaded.notes {
+            // Rooms and pictures load the same model again and again.
+            if said.lock().unwrap_or_else(PoisonError::into_inner).insert(note.clone()) {
+                log.info("model", [("model", name.into()), ("note", note.as_str().into())]);
+            }
+        }
         Ok(Loaded { analyzer: Box::new(loaded.processor), sha256: loaded.sha256 })
     })
 }

@@ -8,6 +8,7 @@ use super::access::Access;
 use super::apple::{self, Mac};
 use super::board::Board;
 use super::cpu::{self, CpuInfo};
+use super::fingerprint::Fingerprint;
 use super::info::{
     Accelerator, AcceleratorKind, DeviceInfo, HardwareDecode, Kind, Machine, Problem, RuntimeFound,
     VideoDecode,
@@ -87,9 +88,21 @@ pub fn detect(options: &Options) -> Result<DeviceInfo> {
     if !path.is_dir() {
         return Err(Error::Read { path, source: io::ErrorKind::NotADirectory.into() });
     }
-    let machine = look(options, &Root::new(&path));
+    let mut machine = look(options, &Root::new(&path));
+    machine.video_decode = options.live.then(video_decode);
     let recommendation = recommend(&machine, &options.workload);
-    Ok(DeviceInfo { endort: env!("CARGO_PKG_VERSION").to_owned(), machine, recommendation })
+    Ok(DeviceInfo { endort: env!("CARGO_PKG_VERSION").to_owned(), machine, recommendation, measured: None })
+}
+
+/// What of the machine endort runs on decides how fast each runtime is there. Its GPUs' own programs and its FFmpeg
+/// are not asked: this is wanted each time a model is loaded.
+///
+/// # Errors
+/// Those of [`detect`].
+pub fn fingerprint(options: &Options) -> Result<Fingerprint> {
+    let path = options.root.canonicalize().map_err(Error::read(&options.root))?;
+    let live = options.live && cfg!(target_os = "macos");
+    Ok(Fingerprint::of(&look(&Options { live, ..options.clone() }, &Root::new(&path))))
 }
 
 fn look(options: &Options, root: &Root) -> Machine {
@@ -131,7 +144,7 @@ fn look(options: &Options, root: &Root) -> Machine {
         raspberry_pi,
         accelerators,
         runtimes,
-        video_decode: live.then(video_decode),
+        video_decode: None,
         cameras,
         problems,
         device: board.name,

@@ -8,7 +8,7 @@ use super::apple;
 use super::board::Board;
 use super::cpu::{self, CpuInfo};
 use super::limits;
-use super::root::Root;
+use super::root::{Root, clean};
 
 /// What a report says about the machine it was made on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,15 @@ impl Host {
             arch: board.arch,
         }
     }
+}
+
+/// NVIDIA's word on its driver's version: of a Jetson its L4T release, else the kernel module's; `unknown` without.
+pub fn nvidia_driver(root: &Path) -> String {
+    let root = Root::new(root);
+    let first_line = |path: &str| root.text(path).lines().next().and_then(clean);
+    first_line("etc/nv_tegra_release")
+        .or_else(|| first_line("proc/driver/nvidia/version"))
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 #[cfg(test)]

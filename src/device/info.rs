@@ -16,6 +16,20 @@ pub struct DeviceInfo {
     pub machine: Machine,
     /// The one setting to begin with.
     pub recommendation: Recommendation,
+    /// What was measured here; absent where nothing was, and for another root.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub measured: Option<Measured>,
+}
+
+/// The runtime that `endort bench --runtime all` found the fastest for a model, which `auto` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The model.
+    pub model: String,
+    /// The runtime, as `--runtime` takes it.
+    pub runtime: String,
+    /// What made it the fastest.
+    pub because: String,
 }
 
 /// Everything that is known about a machine.

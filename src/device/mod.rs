@@ -20,6 +20,7 @@ mod command;
 mod coral;
 mod cpu;
 mod detect;
+pub mod fingerprint;
 mod graphics;
 pub mod host;
 pub mod info;
@@ -37,6 +38,7 @@ mod route;
 mod runtimes;
 
 pub use access::Access;
-pub use detect::{Options, VARIABLES, detect};
+pub use detect::{Options, VARIABLES, detect, fingerprint};
+pub use fingerprint::Fingerprint;
 pub use info::{DeviceInfo, Machine};
 pub use recommend::{Build, Recommendation, Target, Workload, recommend};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::board::UNKNOWN_ARCH;
 use super::info::{Accelerator, Cpu, Machine};
-use super::route::{EDGE_TPU_COMPILER, ROUTES};
+use super::route::{EDGE_TPU_COMPILER, ROUTES, folder_to_name, on_the_cpu};
 use crate::config::Precision;
 
 /// What `endort optimize --target` can make a model for.
@@ -130,16 +130,32 @@ pub fn recommend(machine: &Machine, workload: &Workload) -> Recommendation {
         },
         None => on_the_processor(machine, workload),
     };
-    let folder = best.and_then(|(route, _)| route.library_folder(&machine.runtimes));
     let compiler = machine.runtimes.iter().any(|runtime| runtime.name == EDGE_TPU_COMPILER);
     let can_make = advice.target != Target::Coral || compiler;
-    advice.next = next(&advice, workload, folder.as_deref(), can_make);
+    let others = if best.is_none() { on_the_cpu(&machine.runtimes) } else { vec![] };
+    let (runtime, folders) = match best {
+        Some((route, _)) => (route.runtime, route.library_folder(&machine.runtimes).into_iter().collect()),
+        None if others.is_empty() => (CPU_RUNTIME, vec![]),
+        None => ("all", others.iter().filter_map(|found| folder_to_name(found)).collect()),
+    };
+    if !others.is_empty() {
+        let names: Vec<&str> = others.iter().map(|found| found.name.as_str()).collect();
+        let (names, verb) = (names.join(" and "), if others.len() == 1 { "is" } else { "are" });
+        advice.reason.push_str(&format!("; {names} {verb} there too: measure which is the fastest"));
+    }
+    advice.next = next(&advice, workload, runtime, &folders, can_make);
     advice
 }
 
 /// The command to run next: measure, on a model made for the machine where that differs from the one there is.
 /// Where it cannot be made on the machine, a problem says so.
-fn next(advice: &Recommendation, workload: &Workload, folder: Option<&str>, can_make: bool) -> String {
+fn next(
+    advice: &Recommendation,
+    workload: &Workload,
+    runtime: &str,
+    folders: &[String],
+    can_make: bool,
+) -> String {
     let mut make = String::new();
     let mut bench = "endort bench".to_owned();
     let size = format!("{}x{}", advice.input_width_px, advice.input_height_px);
@@ -156,8 +172,11 @@ fn next(advice: &Recommendation, workload: &Workload, folder: Option<&str>, can_
         }
         bench.push_str(&format!(" --model {made}"));
     }
-    let runtime_path = folder.map_or_else(String::new, |folder| format!(" --runtime-path {folder}"));
-    format!("{make}{bench} --runtime {} --threads {}{runtime_path}", advice.runtime, advice.threads)
+    let runtime_path = match folders.is_empty() {
+        true => String::new(),
+        false => format!(" --runtime-path {}", folders.join(":")),
+    };
+    format!("{make}{bench} --runtime {runtime} --threads {}{runtime_path}", advice.threads)
 }
 
 fn on_the_processor(machine: &Machine, workload: &Workload) -> Recommendation {

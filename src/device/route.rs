@@ -34,6 +34,7 @@ enum Need {
 pub(super) const ONNX_RUNTIME: &str = "ONNX Runtime";
 pub(super) const OPENVINO: &str = "OpenVINO";
 pub(super) const TFLITE: &str = "TensorFlow Lite";
+pub(super) const LITERT: &str = "LiteRT";
 pub(super) const TFLITE_C: &str = "libtensorflowlite_c.so";
 pub(super) const EDGE_TPU_COMPILER: &str = "Edge TPU compiler";
 pub(super) const TENSORRT: &str = "TensorRT";
@@ -121,11 +122,25 @@ impl Route {
             Need::TfLiteC => TFLITE,
             Need::Provider(..) => ONNX_RUNTIME,
         };
-        let found = runtimes.iter().find(|found| found.name == name)?;
-        let by_chance = ["known folder", "Python package"].contains(&found.found_by.as_str());
-        let path = found.path.as_deref().filter(|_| by_chance)?;
-        Some(path.rsplit_once('/')?.0.to_owned())
+        folder_to_name(runtimes.iter().find(|found| found.name == name)?)
     }
+}
+
+/// The folder of a library that endort's runtime would not look for unasked.
+pub(super) fn folder_to_name(found: &RuntimeFound) -> Option<String> {
+    let by_chance = ["known folder", "Python package"].contains(&found.found_by.as_str());
+    let path = found.path.as_deref().filter(|_| by_chance)?;
+    Some(path.rsplit_once('/')?.0.to_owned())
+}
+
+/// Vendors' runtimes that execute on any processor.
+pub(super) fn on_the_cpu(runtimes: &[RuntimeFound]) -> Vec<&RuntimeFound> {
+    let executes = |found: &&RuntimeFound| match found.name.as_str() {
+        ONNX_RUNTIME | OPENVINO | LITERT => true,
+        TFLITE => found.path.iter().any(|path| path.contains(TFLITE_C)),
+        _ => false,
+    };
+    runtimes.iter().filter(|found| found.unusable.is_none()).filter(executes).collect()
 }
 
 /// The runtime that can execute on a kind of accelerator here; else what is missing for each that could;

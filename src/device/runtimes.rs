@@ -5,7 +5,9 @@ use super::library::{Found, version_in};
 use super::probe::Probe;
 use super::recommend::{Build, CPU_RUNTIME};
 use super::root::clean;
-use super::route::{CUDA, CUDNN, EDGE_TPU_COMPILER, ONNX_RUNTIME, OPENVINO, TENSORRT, TFLITE, TFLITE_C};
+use super::route::{
+    CUDA, CUDNN, EDGE_TPU_COMPILER, LITERT, ONNX_RUNTIME, OPENVINO, TENSORRT, TFLITE, TFLITE_C,
+};
 
 /// A runtime that is looked for.
 struct Known {
@@ -29,7 +31,7 @@ const KNOWN: [Known; 8] = [
     // endort opens the C interface; the other is looked for to say that the C interface is missing.
     known(OPENVINO, &[OPENVINO_C, "libopenvino.so"], "openvino"),
     known(TFLITE, &[TFLITE_C, "libtensorflow-lite.so"], "tflite_runtime"),
-    known("LiteRT", &["libLiteRt.so"], "ai_edge_litert"),
+    known(LITERT, &["libLiteRt.so"], "ai_edge_litert"),
     Known {
         packages: &["libedgetpu1-std", "libedgetpu1-max"],
         ..known("Edge TPU runtime", &["libedgetpu.so"], "pycoral")

@@ -9,7 +9,7 @@ pub mod calibrate;
 pub mod compare;
 pub mod edge_tpu;
 pub mod engine;
-mod frames;
+pub mod frames;
 pub mod package;
 pub mod sensitivity;
 

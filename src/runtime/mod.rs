@@ -1,6 +1,7 @@
 //! Who executes a network: one trait, one file or folder per runtime.
 
 pub mod candle;
+pub mod fastest;
 mod library;
 pub mod onnxruntime;
 mod open;

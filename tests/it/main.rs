@@ -6,6 +6,7 @@
 mod bench;
 mod detect_device;
 mod engine;
+mod fastest;
 mod field_of_view;
 mod generated;
 mod hostile;

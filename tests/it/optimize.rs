@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use crate::program::Sandbox;
 use crate::small_model;
+use crate::vendor::{site_packages, skipped};
 
 /// Pictures of a red square on grey, each elsewhere, with masks, as the small model sees polyps.
-fn pictures(sandbox: &Sandbox, count: u32) {
+pub fn pictures(sandbox: &Sandbox, count: u32) {
     for i in 0..count {
         let inside = |x: u32, y: u32| (10 + i..40 + i).contains(&x) && (12..44).contains(&y);
         let red =
@@ -21,7 +22,7 @@ fn pictures(sandbox: &Sandbox, count: u32) {
     }
 }
 
-fn json(text: &str) -> Value {
+pub fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
@@ -54,6 +55,47 @@ fn the_built_in_model_becomes_a_package_that_sees_the_same() {
     assert_eq!(record["model"], "polyp-lite");
     let run = sandbox.endort(["optimize", "out", "--target", "cpu"]).finish().code(1).stdout("");
     assert!(run.stderr.contains("start from the original"), "{}", run.stderr);
+}
+
+#[test]
+fn what_suits_this_box_is_what_detect_device_recommends() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 2);
+    let info = json(&sandbox.endort(["detect-device", "--json"]).finish().code(0).stdout);
+    let advice = &info["recommendation"];
+    let args = ["optimize", "red.onnx", "--target", "auto", "--calibration", "truth/images", "--json"];
+    let run = sandbox.endort(args.into_iter().chain(["-o", "out"])).finish().code(0);
+    let report = json(&run.stdout);
+    assert_eq!((&report["target"], &report["precision"]), (&advice["target"], &advice["precision"]));
+    let said = format!("endort: auto: --target {} --precision ", advice["target"].as_str().unwrap());
+    assert!(run.stderr.starts_with(&said), "{}", run.stderr);
+    assert_eq!(json(&sandbox.read("out/model.json"))["optimization"]["target"], advice["target"]);
+    sandbox.endort(args.into_iter().chain(["-o", "out", "-q"])).finish().code(0).stderr("");
+}
+
+#[test]
+fn vendors_runtimes_measure_what_is_made_for_them() {
+    let Some(libraries) = site_packages().or_else(skipped) else { return };
+    let sandbox = Sandbox::new();
+    let stills = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/ground-truth/images");
+    for (target, precision, runtime, limit) in [
+        ("cpu", "fp32", "onnxruntime", 1e-4),
+        ("jetson", "fp16", "onnxruntime-cpu", 1e-2),
+        ("intel", "fp16", "openvino", 1e-2),
+        ("raspberry-pi", "fp32", "tflite", 1e-4),
+        ("raspberry-pi", "fp16", "tflite", 1e-2),
+    ] {
+        let args = ["optimize", "--target", target, "--precision", precision, "--runtime", runtime, "--json"];
+        let more = ["--calibration", stills, "-o", "out", "--runtime-path", libraries.to_str().unwrap()];
+        let run = sandbox.endort(args.into_iter().chain(more)).finish().code(0);
+        let report = json(&run.stdout);
+        let family = runtime.trim_end_matches("-cpu");
+        assert_eq!(report["runtime"], format!("{family}-cpu"), "{report:#}");
+        let error = number(&report, "/agreement/relative_error");
+        assert!(error <= limit, "{target} in {precision} by {runtime} is {error} from the original");
+        assert!(number(&report, "/after/latency_ms") > 0.0);
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ const FLOAT: i32 = 1;
 /// Writes the model into the sandbox.
 pub fn write(sandbox: &Sandbox) -> PathBuf {
     let model = Model {
+        ir_version: 8,
         opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
         graph: Some(Graph {
             name: "red".into(),

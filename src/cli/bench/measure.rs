@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 
 use super::report::{HISTOGRAM_BINS, Run, SourceReport, Verdict};
 use crate::cancel::Cancel;
+use crate::cli::Console;
 use crate::cli::model::{self, Choice};
 use crate::config::Realtime;
 use crate::device::memory;
@@ -33,6 +34,7 @@ pub struct Setup<'a> {
     pub duration: Option<Duration>,
     pub warmup_frames: u64,
     pub cancel: &'a Cancel,
+    pub console: &'a Console,
 }
 
 /// What one stream measured.
@@ -183,6 +185,7 @@ fn prepare(setup: &Setup, choice: &Choice) -> Result<Prepared> {
     let begin = Instant::now();
     let options = ProcessorOptions { video: true, ..ProcessorOptions::default() };
     let loaded = model::load(choice, setup.settings, options)?;
+    loaded.iter().flat_map(|loaded| &loaded.notes).for_each(|note| setup.console.note_once(note));
     Ok((source, loaded, begin.elapsed()))
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod accuracy;
 mod compare;
+mod fastest;
 mod measure;
 mod report;
 mod tables;
@@ -16,9 +17,10 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{DEFAULT_MODEL, RealtimeArgs, precision};
+use super::fastest::memory;
 use super::model::{self, Choice, NO_MODEL};
 use super::{Context, Outcome};
-use crate::config::{Precision, Realtime};
+use crate::config::{Device, Precision, Realtime};
 use crate::device::host::Host;
 use crate::error::{Error, Result};
 use crate::model::Package;
@@ -26,6 +28,7 @@ use crate::pipeline;
 use crate::pipeline::processor::ProcessorOptions;
 use crate::sink::output::Output;
 use crate::vision::metrics::AccuracySummary;
+use fastest::{Chooser, FastestRuntime};
 use measure::Setup;
 use report::{Report, Run, SourceReport, Verdict};
 use tables::Style;
@@ -44,9 +47,17 @@ pub struct Args {
     #[arg(long, value_name = "MODEL", default_value = DEFAULT_MODEL, help_heading = "Model")]
     pub model: Vec<String>,
 
-    /// Runtime to measure, or `all` that are present; repeat it for several [default: auto]
+    /// Runtime to measure; repeat it for several [default: auto]
+    ///
+    /// `all` puts those that are present side by side. The fastest of them that sees the same is what `auto` takes for
+    /// this model on this box from then on: Dice at most 0.01 below the best with --ground-truth, outputs within 5 % of
+    /// candle-cpu's without.
     #[arg(long, value_name = "RUNTIME", help_heading = "Model")]
     pub runtime: Vec<String>,
+
+    /// Forget which runtime `--runtime all` found the fastest for the models, and measure nothing
+    #[arg(long, help_heading = "Model")]
+    pub forget: bool,
 
     /// Number format that the model must hold; repeat it for several [default: its own]
     #[arg(long, value_name = "PRECISION", value_parser = precision(), help_heading = "Model")]
@@ -159,12 +170,17 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let runtimes =
         if args.runtime.is_empty() { vec![settings.runtime.value.clone()] } else { args.runtime.clone() };
     let bench = Bench { args, context, settings: &settings, runtimes };
+    if args.forget {
+        return bench.forget();
+    }
     let (runs, source, finished) = bench.runs()?;
+    let fastest = if finished { bench.fastest(&runs) } else { vec![] };
     let report = Report {
         endort: env!("CARGO_PKG_VERSION").to_owned(),
         host: Host::read(Path::new("/")),
         source,
         runs,
+        fastest,
     };
     let changes = before.as_ref().map(|before| compare::compare(before, &report));
     bench.publish(&report, changes.as_deref())?;
@@ -184,15 +200,55 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// Forgets which runtime was the fastest for each model.
+    fn forget(&self) -> Result<Outcome> {
+        for model in self.args.model.iter().filter(|model| *model != NO_MODEL) {
+            let sha256 = Package::open(model)?.sha256;
+            let known = memory().map(|memory| memory.forget(&sha256)).transpose()?.unwrap_or(false);
+            let what = if known { "forgot" } else { "knew nothing of" };
+            self.context.console.note(&format!("{what} the fastest runtime for {model}"));
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The fastest runtime for each model, where all were put side by side; kept for `auto` where that left the
+    /// device open.
+    fn fastest(&self, runs: &[Run]) -> Vec<FastestRuntime> {
+        if !self.runtimes.iter().any(|runtime| runtime == ALL_RUNTIMES) {
+            return vec![];
+        }
+        let chooser = Chooser {
+            source: &self.args.source,
+            settings: self.settings,
+            threads: self.args.threads.map_or(0, NonZeroUsize::get),
+            cancel: &self.context.cancel,
+        };
+        let console = &self.context.console;
+        let mut found = vec![];
+        for model in self.args.model.iter().filter(|model| *model != NO_MODEL) {
+            // The measurement stands whatever becomes of this.
+            let mut fastest = match chooser.choose(model, runs) {
+                Ok(Some(fastest)) => fastest,
+                Ok(None) => continue,
+                Err(error) => {
+                    console.note(&format!("the fastest runtime for {model} is not known: {error}"));
+                    continue;
+                }
+            };
+            if self.settings.device.value != Device::Auto {
+                console.note("the fastest runtime is not kept for auto: --device names one device");
+            } else if let Err(error) = chooser.remember(&mut fastest) {
+                console.note(&format!("the fastest runtime for {model} is not kept for auto: {error}"));
+            }
+            found.push(fastest);
+        }
+        found
+    }
+
     /// Measures every combination; `false` if it was interrupted and only what was finished is there.
     fn runs(&self) -> Result<(Vec<Run>, SourceReport, bool)> {
         let mut runs = Vec::new();
         let mut source = None;
-        for model in self.args.model.iter().filter(|model| *model != NO_MODEL) {
-            // What cannot be opened is told when it is measured.
-            let stale = Package::open(model).ok().and_then(|package| package.staleness());
-            stale.iter().for_each(|stale| self.context.console.note(stale));
-        }
         for choice in self.choices()? {
             let accuracy = self.accuracy(&choice)?;
             for pace in self.paces() {
@@ -285,6 +341,7 @@ impl Bench<'_> {
             duration: self.args.duration.map(Duration::from_secs_f64),
             warmup_frames: self.args.warmup,
             cancel: &self.context.cancel,
+            console: &self.context.console,
         };
         let pace_name = if pace == pipeline::Pace::Source { "camera" } else { "full" };
         let bar = self
@@ -299,6 +356,7 @@ impl Bench<'_> {
         let Some(mut loaded) = model::load(choice, self.settings, ProcessorOptions::default())? else {
             return Ok(None);
         };
+        loaded.notes.iter().for_each(|note| self.context.console.note_once(note));
         let bar = self.bar(format!("{} on {}: accuracy", choice.model, choice.runtime));
         let summary = accuracy::measure(folder, &mut loaded.processor, &bar, &self.context.cancel);
         bar.finish_and_clear();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::fastest::FastestRuntime;
 use crate::device::host::Host;
 use crate::pipeline::BudgetRow;
 use crate::pipeline::stats::Summary;
@@ -20,6 +21,9 @@ pub struct Report {
     pub source: SourceReport,
     /// One entry per model, runtime, precision, pace and number of streams.
     pub runs: Vec<Run>,
+    /// The fastest runtime for each model, where `--runtime all` asked for it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub fastest: Vec<FastestRuntime>,
 }
 
 /// The video that was measured on.

@@ -3,6 +3,7 @@
 use comfy_table::{Cell, CellAlignment, Color, Table, presets};
 
 use super::compare::{Change, ChangeVerdict};
+use super::fastest::FastestRuntime;
 use super::report::{HISTOGRAM_BINS, Report, Run, Verdict};
 use crate::pipeline::report::Stage;
 use crate::pipeline::stats::Summary;
@@ -57,6 +58,7 @@ pub fn render(report: &Report, style: Style) -> String {
     if report.runs.len() > 1 {
         parts.push(overview(report, style));
     }
+    parts.extend(report.fastest.iter().map(|fastest| fastest_table(fastest, style)));
     parts.join("\n\n")
 }
 
@@ -216,6 +218,37 @@ fn overview(report: &Report, style: Style) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// The runtimes side by side, and which of them `auto` takes.
+fn fastest_table(fastest: &FastestRuntime, style: Style) -> String {
+    let by_dice = fastest.candidates.iter().any(|c| c.dice_drop.is_some());
+    let accuracy = if by_dice { "dice below the best" } else { "outputs differ by" };
+    let mut table =
+        style.table(&["runtime", "inference p50 (ms)", "fps at full pace", accuracy, "within limit"]);
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    for c in &fastest.candidates {
+        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        let differ = c.agreement.map(|a| format!("{:.1e}", a.relative_error));
+        table.add_row([
+            Cell::new(&c.runtime),
+            right(or_dash(c.inference_p50_ms.map(ms))),
+            right(or_dash(c.fps.map(|fps| format!("{fps:.1}")))),
+            right(or_dash(c.dice_drop.map(|drop| format!("{drop:.4}")).or(differ))),
+            style
+                .judged(if c.within_limit { "yes" } else { "NO" }, c.within_limit)
+                .set_alignment(CellAlignment::Right),
+        ]);
+    }
+    let model = &fastest.model;
+    let choice = match &fastest.runtime {
+        Some(runtime) if fastest.remembered => {
+            format!("fastest for {model}: {runtime}; --runtime auto takes it on this box from now on")
+        }
+        Some(runtime) => format!("fastest for {model}: {runtime}"),
+        None => format!("no runtime keeps the limit for {model}"),
+    };
+    format!("{table}\nlimit: {}\n{choice}", fastest.limit)
 }
 
 /// What changed since an earlier report.

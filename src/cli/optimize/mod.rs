@@ -3,6 +3,7 @@
 mod edgetpu;
 mod measure;
 mod report;
+mod target;
 mod trtexec;
 
 use std::collections::HashSet;
@@ -15,8 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::{DEFAULT_MODEL, precision};
 use super::model::{Choice, runtime_options};
 use super::{Context, Outcome};
-use crate::config::{Flags, Precision};
-use crate::device;
+use crate::config::{Flags, Paths, Precision};
 use crate::error::{Error, Result};
 use crate::graph::passes::int8::Method;
 use crate::model::Package;
@@ -28,6 +28,8 @@ use crate::optimize::{self, ARTIFACT, Job, Made, Observed, TFLITE};
 use crate::runtime;
 use measure::Measured;
 use report::Report;
+use target::Chosen;
+pub use target::TargetArg;
 
 /// Make the model that runs best on a kind of box, and show what that costs
 ///
@@ -40,7 +42,7 @@ pub struct Args {
     #[arg(value_name = "MODEL", default_value = DEFAULT_MODEL)]
     pub model: String,
 
-    /// Kind of device; auto takes what this box is
+    /// Kind of device that the package is for
     #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
     pub target: TargetArg,
 
@@ -96,32 +98,23 @@ pub struct Args {
     #[arg(long, help_heading = "Accuracy")]
     pub sensitivity: bool,
 
-    /// Runtime that both networks are measured on
-    #[arg(long, value_name = "RUNTIME", default_value = "candle-cpu", help_heading = "Accuracy")]
-    pub runtime: String,
+    /// Runtime that both networks are measured on [default: candle-cpu]
+    #[arg(long, value_name = "RUNTIME", help_heading = "Accuracy")]
+    pub runtime: Option<String>,
+
+    /// Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH
+    #[arg(long, value_name = "PATHS", help_heading = "Accuracy")]
+    pub runtime_path: Option<Paths>,
 
     /// Threads [default: one per core]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
 }
 
-/// Kinds of device on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TargetArg {
-    /// What this box is
-    Auto,
-    /// Any processor: the fused network as ONNX
-    Cpu,
-    /// NVIDIA Jetson: ONNX for TensorRT, and its engine where trtexec is there
-    Jetson,
-    /// Google Coral: TensorFlow Lite for the Edge TPU
-    Coral,
-    /// Raspberry Pi: TensorFlow Lite
-    RaspberryPi,
-    /// Apple Silicon: ONNX for CoreML and Metal
-    Apple,
-    /// Intel: ONNX for OpenVINO
-    Intel,
+impl Args {
+    fn flags(&self) -> Flags {
+        Flags { runtime_path: self.runtime_path.clone(), ..Flags::default() }
+    }
 }
 
 /// Ways to choose ranges on the command line.
@@ -192,11 +185,8 @@ struct Optimize<'a> {
 
 impl<'a> Optimize<'a> {
     fn new(args: &'a Args, context: &'a Context) -> Result<Self> {
-        let (target, recommended) = target(args)?;
-        let precision = args.precision.or(recommended).unwrap_or(default_precision(target));
-        if target == optimize::Target::Coral && precision != Precision::Int8 {
-            return Err(setting("--precision", precision.as_str(), "the Edge TPU computes in int8 alone"));
-        }
+        let settings = context.settings(&args.flags())?;
+        let Chosen { target, precision, runtime } = target::choose(args, &settings, &context.console)?;
         if precision != Precision::Int8 && (!args.keep_float.is_empty() || args.sensitivity) {
             let flag = if args.sensitivity { "--sensitivity" } else { "--keep-float" };
             return Err(setting(flag, precision.as_str(), "is for --precision int8"));
@@ -212,10 +202,9 @@ impl<'a> Optimize<'a> {
                 );
             }
         }
-        let settings = context.settings(&Flags::default())?;
         let choice = Choice {
             model: &args.model,
-            runtime: &args.runtime,
+            runtime: &runtime,
             precision: None,
             device: settings.device.value,
             threads: args.threads.map_or(0, NonZeroUsize::get),
@@ -456,7 +445,10 @@ impl<'a> Optimize<'a> {
         }
         console.print(&report.table(console.color()))?;
         match place {
-            Some(place) => console.print(&format!("\nwritten to {}", place.display())),
+            Some(place) => {
+                let place = place.display();
+                console.print(&format!("\nwritten to {place}\nnext: endort bench --model {place} --runtime all"))
+            }
             None => console.print(
                 "\nnothing written: keep the layers that hurt most with --keep-float, or allow more with --max-dice-drop",
             ),
@@ -489,39 +481,4 @@ fn explain_size(error: Error, args: &Args) -> Error {
         }
         (error, _) => error,
     }
-}
-
-fn default_precision(target: optimize::Target) -> Precision {
-    match target {
-        optimize::Target::Cpu => Precision::Fp32,
-        optimize::Target::Jetson | optimize::Target::Apple | optimize::Target::Intel => Precision::Fp16,
-        optimize::Target::Coral | optimize::Target::RaspberryPi => Precision::Int8,
-    }
-}
-
-/// The device, and for `auto` the number format that goes with it.
-fn target(args: &Args) -> Result<(optimize::Target, Option<Precision>)> {
-    Ok((
-        match args.target {
-            TargetArg::Auto => return recommended(),
-            TargetArg::Cpu => optimize::Target::Cpu,
-            TargetArg::Jetson => optimize::Target::Jetson,
-            TargetArg::Coral => optimize::Target::Coral,
-            TargetArg::RaspberryPi => optimize::Target::RaspberryPi,
-            TargetArg::Apple => optimize::Target::Apple,
-            TargetArg::Intel => optimize::Target::Intel,
-        },
-        None,
-    ))
-}
-
-/// What this box is.
-fn recommended() -> Result<(optimize::Target, Option<Precision>)> {
-    let variables = std::env::vars_os();
-    let words = variables.map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()));
-    let info = device::detect(&device::Options::live(words))?;
-    let recommended = info.recommendation;
-    let name = recommended.target.as_str();
-    let target = optimize::Target::ALL.into_iter().find(|t| t.as_str() == name);
-    Ok((target.unwrap_or(optimize::Target::Cpu), Some(recommended.precision)))
 }

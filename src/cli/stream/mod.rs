@@ -159,7 +159,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let choice = Choice { throughput, ..args.model.choice(&settings) };
     let options = ProcessorOptions { video: true, ..ProcessorOptions::default() };
     let loaded = model::load(&choice, &settings, options)?;
-    loaded.iter().filter_map(|l| l.stale.as_ref()).for_each(|stale| context.console.note(stale));
+    loaded.iter().flat_map(|l| &l.notes).for_each(|note| context.console.note(note));
     plan.prepare()?;
     let work = job::Work::new(args, &settings, format, to_stdout, loaded, context);
     batch::run(args, plan, work, context)
