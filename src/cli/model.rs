@@ -1,9 +1,10 @@
 //! From the words of the command line to a processor that finds things in frames.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{fastest, machine};
 use crate::config::{Device, Precision, Realtime};
+use crate::device::host::{Host, nvidia_driver};
 use crate::error::{Error, Result};
 use crate::model::Package;
 use crate::pipeline::processor::ProcessorOptions;
@@ -61,13 +62,20 @@ pub fn load(choice: &Choice, settings: &Realtime, options: ProcessorOptions) -> 
             ),
         });
     }
-    let mut notes: Vec<String> = package.staleness().into_iter().collect();
+    let mut notes: Vec<String> = package.staleness().into_iter().chain(foreign_engine(&package)).collect();
     let (engines, note) = open(&package, choice, settings)?;
     notes.extend(note);
     let (sha256, held) = (package.sha256.clone(), held.to_owned());
     let processor = FrameProcessor::with_engines(package.manifest, engines, options)?;
     let precision = computed_precision(&held, processor.runtime());
     Ok(Some(Loaded { processor, sha256, precision, notes }))
+}
+
+/// What is foreign about the package's engine on this machine.
+fn foreign_engine(package: &Package) -> Option<String> {
+    package.manifest.optimization.as_ref()?.engine.as_ref()?;
+    let root = Path::new("/");
+    package.foreign_engine(&Host::read(root).device, &nvidia_driver(root))
 }
 
 type Opened = (Vec<Box<dyn Engine>>, Option<String>);

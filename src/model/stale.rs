@@ -1,4 +1,4 @@
-//! Whether an optimized package still belongs to the model that it was made from.
+//! Whether an optimized package still belongs to the model that it was made from, and its engine to the device.
 
 use std::path::Path;
 
@@ -17,6 +17,21 @@ impl Package {
             format!(
                 "{} was made from a {} that has changed since; make it again with endort optimize {} --target {} --precision {}",
                 self.manifest.name, made.source.model, made.source.model, made.target, made.precision
+            )
+        })
+    }
+
+    /// What is foreign about an engine that was built for another device or driver than these, with the remedy; `None`
+    /// without an engine, and for one that fits.
+    pub fn foreign_engine(&self, device: &str, driver: &str) -> Option<String> {
+        let made = self.manifest.optimization.as_ref()?;
+        let engine = made.engine.as_ref()?;
+        ((engine.device.as_str(), engine.driver.as_str()) != (device, driver)).then(|| {
+            format!(
+                "{} of {} was built for {} (driver {}), and this is {device} (driver {driver}): it is left aside and {} runs; \
+                 endort optimize {} --target {} --precision {} builds one here",
+                engine.file, self.manifest.name, engine.device, engine.driver, self.manifest.artifact, made.source.model,
+                made.target, made.precision
             )
         })
     }

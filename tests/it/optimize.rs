@@ -292,6 +292,23 @@ fn the_engine_is_built_by_trtexec_and_kept() {
     assert_eq!(report["engine"]["cached"], true);
     assert_eq!(sandbox.read("runs"), "run\n", "the second run takes the engine that is there");
 
+    // An engine for this box is no news; one for another is told, and the network runs all the same.
+    let frame = ["process-frame", "truth/images/0.png", "--model", "one", "--json"];
+    let record = sandbox.endort(frame).finish().code(0).stderr("").stdout;
+    for key in ["device", "driver"] {
+        let mut manifest = json(&sandbox.read("one/model.json"));
+        manifest["optimization"]["engine"][key] = "another 1.2".into();
+        sandbox.write("one/model.json", manifest.to_string());
+        let run = sandbox.endort(frame).finish().code(0);
+        assert_eq!(json(&run.stdout)["detections"], json(&record)["detections"]);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+        for words in
+            ["model.engine of red was built for", "another 1.2", "model.onnx runs", "--target jetson"]
+        {
+            assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+        }
+    }
+
     std::fs::remove_dir_all(sandbox.file("cache")).unwrap();
     trtexec(&sandbox, "echo something; echo 'Error Code 4: no Myelin' >&2; exit 3");
     let run = optimize("three").code(1).stdout("");
