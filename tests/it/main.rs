@@ -33,5 +33,6 @@ mod settings;
 mod small_model;
 mod stream;
 mod synthetic;
+mod tensorrt;
 mod tflite;
 mod vendor;
