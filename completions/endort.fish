@@ -46,7 +46,7 @@ complete -c endort -n "__fish_endort_using_subcommand detect-device" -s V -l ver
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l overlay -d 'Write each picture with its findings drawn, as PNG, to this file or folder' -r -F
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l mask -d 'Write each picture\'s mask, an 8-bit PNG of 0 and 255, to this file or folder' -r -F
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
-complete -c endort -n "__fish_endort_using_subcommand process-frame" -l runtime -d 'Runtime that executes the model [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand process-frame" -l runtime -d 'Runtime that executes the model: candle-cpu, candle-cuda, candle-metal, onnxruntime, openvino, tflite, edge-tpu, or auto, the fastest by `endort bench --runtime all` [default: auto]' -r
 complete -c endort -n "__fish_endort_using_subcommand process-frame" -l precision -d 'Number format that the model must hold [default: its own]' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"
@@ -77,7 +77,7 @@ max\t'Each frame as soon as there is room for it'"
 complete -c endort -n "__fish_endort_using_subcommand stream" -l policy -d 'What happens to a frame that the AI has no time for [default: every-frame, newest-wins for live sources]' -r -f -a "newest-wins\t'It is dropped and counted as soon as a newer one is there'
 every-frame\t'It waits, and the source with it'"
 complete -c endort -n "__fish_endort_using_subcommand stream" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
-complete -c endort -n "__fish_endort_using_subcommand stream" -l runtime -d 'Runtime that executes the model [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand stream" -l runtime -d 'Runtime that executes the model: candle-cpu, candle-cuda, candle-metal, onnxruntime, openvino, tflite, edge-tpu, or auto, the fastest by `endort bench --runtime all` [default: auto]' -r
 complete -c endort -n "__fish_endort_using_subcommand stream" -l precision -d 'Number format that the model must hold [default: its own]' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"
@@ -101,7 +101,7 @@ complete -c endort -n "__fish_endort_using_subcommand stream" -s q -l quiet -d '
 complete -c endort -n "__fish_endort_using_subcommand stream" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand stream" -s V -l version -d 'Print version'
 complete -c endort -n "__fish_endort_using_subcommand bench" -l model -d 'Model to measure; repeat it for several' -r
-complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime -d 'Runtime to measure; repeat it for several [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand bench" -l runtime -d 'Runtime to measure (candle-cpu, onnxruntime, openvino, tflite, …), or `all`; repeat it for several [default: auto]' -r
 complete -c endort -n "__fish_endort_using_subcommand bench" -l precision -d 'Number format that the model must hold; repeat it for several [default: its own]' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"
@@ -141,12 +141,12 @@ coral\t'Google Coral: TensorFlow Lite for the Edge TPU'
 raspberry-pi\t'Raspberry Pi, and any processor with LiteRT: TensorFlow Lite'
 apple\t'Apple Silicon: ONNX for CoreML and Metal'
 intel\t'Intel: ONNX for OpenVINO'"
-complete -c endort -n "__fish_endort_using_subcommand optimize" -l precision -d 'Number format [default: fp16 for jetson, apple and intel, int8 for coral and raspberry-pi, else fp32]' -r -f -a "fp32\t''
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l precision -d 'Number format: fp32 as in the original; fp16, half its size; int8, a quarter of it and the fastest, but it has to see pictures (--calibration) [default: fp16 for jetson, apple and intel, int8 for coral and raspberry-pi, else fp32]' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l input-size -d 'Change the network\'s input to WxH pixels' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -s o -l output -d 'Folder to write the package to [default: MODEL-TARGET-PRECISION]' -r -F
-complete -c endort -n "__fish_endort_using_subcommand optimize" -l calibration -d 'Pictures or video to calibrate on and to compare with the original; repeat it for several [default: rendered]' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l calibration -d 'Pictures or video from where the model is to work: int8 finds the range of each activation on them, and all number formats are compared with the original on them; repeat it for several [default: rendered]' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l calibration-frames -d 'Frames to calibrate on, spread evenly' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l calibration-method -d 'How the range of an activation is chosen' -r -f -a "min-max\t'Everything that was seen'
 percentile\t'All but the outermost values'
@@ -155,7 +155,7 @@ complete -c endort -n "__fish_endort_using_subcommand optimize" -l percentile -d
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l keep-float -d 'Keep a layer in floats; `auto` keeps the twentieth of the layers that hurts most; repeat it for several' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l ground-truth -d 'Measure Dice before and after on DIR/images and DIR/masks (equal stems)' -r -F
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l max-dice-drop -d 'Largest drop in Dice before the package is refused' -r
-complete -c endort -n "__fish_endort_using_subcommand optimize" -l runtime -d 'Runtime that both networks are measured on [default: candle-cpu]' -r
+complete -c endort -n "__fish_endort_using_subcommand optimize" -l runtime -d 'Runtime that both networks are measured on: candle-cpu, onnxruntime, openvino, tflite, … [default: candle-cpu]' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l runtime-path -d 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l threads -d 'Threads [default: one per core]' -r
 complete -c endort -n "__fish_endort_using_subcommand optimize" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
@@ -194,7 +194,7 @@ complete -c endort -n "__fish_endort_using_subcommand serve" -l log-format -d 'H
 json\t'A JSON document per line'"
 complete -c endort -n "__fish_endort_using_subcommand serve" -l audit-log -d 'Keep who started and stopped what, with which model and settings, in this append-only, chained file' -r -F
 complete -c endort -n "__fish_endort_using_subcommand serve" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
-complete -c endort -n "__fish_endort_using_subcommand serve" -l runtime -d 'Runtime that executes the model [default: auto]' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l runtime -d 'Runtime that executes the model: candle-cpu, candle-cuda, candle-metal, onnxruntime, openvino, tflite, edge-tpu, or auto, the fastest by `endort bench --runtime all` [default: auto]' -r
 complete -c endort -n "__fish_endort_using_subcommand serve" -l precision -d 'Number format that the model must hold [default: its own]' -r -f -a "fp32\t''
 fp16\t''
 int8\t''"

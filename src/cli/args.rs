@@ -22,7 +22,8 @@ pub struct ModelArgs {
     #[arg(long, value_name = "MODEL", default_value = DEFAULT_MODEL)]
     pub model: String,
 
-    /// Runtime that executes the model [default: auto]
+    /// Runtime that executes the model: candle-cpu, candle-cuda, candle-metal, onnxruntime, openvino, tflite, edge-tpu,
+    /// or auto, the fastest by `endort bench --runtime all` [default: auto]
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<String>,
 

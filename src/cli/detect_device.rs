@@ -40,6 +40,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             let settings = context.settings(&Flags::default())?;
             let mut info = detect(&machine::options(&settings))?;
             info.measured = fastest::measured(DEFAULT_MODEL, &settings);
+            if info.measured.is_some() {
+                // That has been done: what auto takes is to hold the budget.
+                let next = &mut info.recommendation.next;
+                *next = next.replace("--runtime all", "--runtime auto");
+            }
             info
         }
     };

@@ -140,11 +140,19 @@ pub fn recommend(machine: &Machine, workload: &Workload) -> Recommendation {
     };
     if !others.is_empty() {
         let names: Vec<&str> = others.iter().map(|found| found.name.as_str()).collect();
-        let (names, verb) = (names.join(" and "), if others.len() == 1 { "is" } else { "are" });
-        advice.reason.push_str(&format!("; {names} {verb} there too: measure which is the fastest"));
+        let there = if others.len() == 1 { "is" } else { "are" };
+        advice.reason.push_str(&format!("; {} {there} there too, and may be faster", list(&names)));
     }
     advice.next = next(&advice, workload, runtime, &folders, can_make);
     advice
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn list(names: &[&str]) -> String {
+    match names {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 /// The command to run next: measure, on a model made for the machine where that differs from the one there is.

@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "MODEL", default_value = DEFAULT_MODEL, help_heading = "Model")]
     pub model: Vec<String>,
 
-    /// Runtime to measure; repeat it for several [default: auto]
+    /// Runtime to measure (candle-cpu, onnxruntime, openvino, tflite, …), or `all`; repeat it for several [default: auto]
     ///
     /// `all` puts those that are present side by side. The fastest of them that sees the same is what `auto` takes for
     /// this model on this box from then on: Dice at most 0.01 below the best with --ground-truth, outputs within 5 % of

@@ -229,7 +229,7 @@ fn fastest_table(fastest: &FastestRuntime, style: Style) -> String {
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     for c in &fastest.candidates {
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-        let differ = c.agreement.map(|a| format!("{:.1e}", a.relative_error));
+        let differ = c.agreement.map(|a| format!("{:.4} %", a.relative_error * 100.0));
         table.add_row([
             Cell::new(&c.runtime),
             right(or_dash(c.inference_p50_ms.map(ms))),

@@ -31,12 +31,19 @@ use report::Report;
 use target::Chosen;
 pub use target::TargetArg;
 
+const EXAMPLES: &str = "\
+Examples:
+  endort optimize --target intel
+  endort optimize my-model.onnx --target coral --calibration recordings/ --ground-truth kvasir/
+  endort optimize --target jetson --precision int8 --calibration frames/ --runtime onnxruntime";
+
 /// Make the model that runs best on a kind of box, and show what that costs
 ///
 /// Turns a model package or an .onnx file into a package for one kind of device: simplified, in 32-bit, 16-bit or
 /// 8-bit numbers. Shows size, operators, latency, agreement with the original on real frames and, with ground truth,
 /// Dice before and after. Ends with 3, and writes nothing, if Dice drops by more than --max-dice-drop.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// A package folder, an .onnx file or a built-in name
     #[arg(value_name = "MODEL", default_value = DEFAULT_MODEL)]
@@ -46,7 +53,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
     pub target: TargetArg,
 
-    /// Number format [default: fp16 for jetson, apple and intel, int8 for coral and raspberry-pi, else fp32]
+    /// Number format: fp32 as in the original; fp16, half its size; int8, a quarter of it and the fastest, but it has to
+    /// see pictures (--calibration) [default: fp16 for jetson, apple and intel, int8 for coral and raspberry-pi, else fp32]
     #[arg(long, value_name = "PRECISION", value_parser = precision())]
     pub precision: Option<Precision>,
 
@@ -62,7 +70,8 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 
-    /// Pictures or video to calibrate on and to compare with the original; repeat it for several [default: rendered]
+    /// Pictures or video from where the model is to work: int8 finds the range of each activation on them, and all number
+    /// formats are compared with the original on them; repeat it for several [default: rendered]
     #[arg(long, value_name = "PATH", help_heading = "Calibration")]
     pub calibration: Vec<String>,
 
@@ -98,7 +107,7 @@ pub struct Args {
     #[arg(long, help_heading = "Accuracy")]
     pub sensitivity: bool,
 
-    /// Runtime that both networks are measured on [default: candle-cpu]
+    /// Runtime that both networks are measured on: candle-cpu, onnxruntime, openvino, tflite, … [default: candle-cpu]
     #[arg(long, value_name = "RUNTIME", help_heading = "Accuracy")]
     pub runtime: Option<String>,
 

@@ -178,7 +178,7 @@ impl Report {
         }
         if let Some(drop) = self.dice_drop {
             let met = drop <= self.max_dice_drop;
-            let verdict = if met { "kept" } else { "MISSED" };
+            let verdict = if met { "met" } else { "MISSED" };
             let text = format!("dice drop {drop:.4}, limit {}: {verdict}", self.max_dice_drop);
             parts.push(paint(&text, color, met));
         }
@@ -207,15 +207,30 @@ impl Report {
         table.to_string()
     }
 
+    /// Where the speed of 8 bits shows, if not here.
+    fn own_runtime(&self) -> String {
+        let runtime = match self.target {
+            "coral" | "raspberry-pi" => "tflite",
+            "intel" => "openvino",
+            _ => "onnxruntime",
+        };
+        match self.precision == "int8" && self.runtime.starts_with("candle") {
+            true => format!("; it rounds to 8 bits in floats, and --runtime {runtime} shows what they gain"),
+            false => String::new(),
+        }
+    }
+
     fn lines(&self) -> Vec<String> {
         let (a, low) = (&self.agreement, &self.low_precision);
-        let dice = a.mask_dice.map_or_else(String::new, |d| format!(", masks agree with Dice {d:.4}"));
+        let dice = a.mask_dice.map_or_else(String::new, |d| format!("; masks agree with Dice {d:.4}"));
         let mut lines = vec![
             format!(
-                "agreement on {} frames: relative error {:.2e}, largest difference {:.2e}{dice}",
-                a.frames, a.relative_error, a.max_difference
+                "outputs on {} frames differ by {} (relative error), a single value by up to {} of the largest{dice}",
+                a.frames,
+                percent(a.relative_error),
+                percent(a.max_difference)
             ),
-            format!("latency measured on {}, one network at a time", self.runtime),
+            format!("latency measured on {}, one network at a time{}", self.runtime, self.own_runtime()),
         ];
         if self.precision == "int8" {
             lines.push(format!(
@@ -238,6 +253,15 @@ impl Report {
             ));
         }
         lines
+    }
+}
+
+/// A small share.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        p if p >= 1.0 => format!("{p:.1} %"),
+        p if p >= 1e-4 => format!("{p:.4} %"),
+        p => format!("{p:.0e} %"),
     }
 }
 
