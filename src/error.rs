@@ -71,6 +71,14 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// There is no model of this name, and no package or file at this path.
+    #[error("model {model}: {detail}")]
+    NoModel {
+        /// The name or path as given.
+        model: String,
+        /// What was looked for and not found.
+        detail: String,
+    },
     /// A model's file does not have the content that its manifest promises.
     #[error("model {model}: {file} is damaged: sha256 is {found}, the manifest says {expected}")]
     Checksum {
@@ -169,7 +177,9 @@ impl Error {
             Self::Media { .. } => "check with ffprobe that FFmpeg can read it",
             Self::SourceLost { .. } => "check the cable, the address and the sender",
             Self::TooLarge { .. } => "scale it down before giving it to endort",
-            Self::Model { .. } => "give a package folder with model.json, an .onnx file, polyp-lite or none",
+            Self::Model { .. } | Self::NoModel { .. } => {
+                "give a package folder with model.json, an .onnx file, polyp-lite or none"
+            }
             Self::Checksum { .. } => "copy the package again from where it came from",
             Self::UnsupportedOperator { .. } => "export the model with standard operators (opset 11 to 21)",
             Self::Runtime { .. } => "see what this box offers with endort detect-device",

@@ -68,7 +68,7 @@ impl Package {
     /// A path that exists wins over a built-in name only where it is written as a path (`./polyp-lite`).
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Checksum`] for a file that is not what the manifest promises,
+    /// [`Error::NoModel`] where there is none, [`Error::Read`], [`Error::Checksum`] for a file that is not what the manifest promises,
     /// [`Error::Model`] and [`Error::UnsupportedOperator`] for what is wrong inside.
     pub fn open(spec: &str) -> Result<Self> {
         Self::open_at(spec, None)
@@ -85,7 +85,7 @@ impl Package {
         }
         let path = Path::new(spec);
         let meta = fs::metadata(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => model_error(spec, unknown(spec)),
+            std::io::ErrorKind::NotFound => no_model(spec, unknown(spec)),
             _ => Error::Read { path: path.to_owned(), source: e },
         })?;
         if meta.is_dir() {
@@ -99,7 +99,7 @@ impl Package {
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             Self::from_folder(spec, folder, size)
         } else {
-            Err(model_error(spec, "is neither a package folder nor an .onnx or .tflite file"))
+            Err(no_model(spec, "is neither a package folder nor an .onnx or .tflite file"))
         }
     }
 
@@ -197,6 +197,10 @@ impl Package {
         let artifact = Artifact { format, bytes, path: Some(path.to_owned()) };
         Ok(Self { manifest, graph, sha256, artifact, folder: Some(folder.to_owned()) })
     }
+}
+
+fn no_model(spec: &str, detail: impl Into<String>) -> Error {
+    Error::NoModel { model: spec.to_owned(), detail: detail.into() }
 }
 
 fn unknown(spec: &str) -> String {

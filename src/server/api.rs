@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::pipeline::stats::Summary;
 use crate::record::FrameRecord;
@@ -53,7 +54,7 @@ pub struct StartStream {
     pub room: String,
     /// Where its pictures come from: an address, a device, a file, `synthetic`, or `push` for pictures that a client
     /// sends by WebSocket.
-    #[schemars(length(min = 1, max = 2048))]
+    #[schemars(length(min = 1, max = 2048), extend("not" = { "const": "-" }))]
     pub source: String,
     /// The model; the server's own where absent, `none` to let the video pass.
     #[serde(default)]
@@ -68,9 +69,18 @@ pub struct StartStream {
     #[schemars(range(min = 1, max = 60000))]
     pub max_latency_ms: Option<f64>,
     /// Frames that may wait for the AI.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schemars(range(min = 1, max = 1024))]
     pub buffer_size: Option<usize>,
+}
+
+/// A whole number, written `5` or `5.0`: to JSON they are the same.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+    match number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number) {
+        true => Ok(Some(number as usize)),
+        false => Err(D::Error::custom(format!("{number} is not a whole number that can be counted to"))),
+    }
 }
 
 /// A room that was started.
@@ -87,6 +97,10 @@ pub struct StartedStream {
 /// `POST /video/stop-stream`: one of the two names the room.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["stream_id"], "properties": { "stream_id": { "type": "string" }, "room": { "type": "null" } } },
+    { "required": ["room"], "properties": { "room": { "type": "string" }, "stream_id": { "type": "null" } } },
+]))]
 pub struct StopStream {
     /// The number that `start-stream` gave.
     #[serde(default)]

@@ -49,6 +49,7 @@ impl From<&Error> for Problem {
         let status = match error {
             Error::Media { .. } => 415,
             Error::TooLarge { .. } => 413,
+            Error::NoModel { .. } => 404,
             Error::NoInput { .. } | Error::Setting { .. } | Error::Model { .. } | Error::Config { .. } => 422,
             Error::Cancelled => 503,
             _ => 500,

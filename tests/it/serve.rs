@@ -278,7 +278,7 @@ fn process_frame_answers_with_the_record_or_the_picture() {
         (&["Content-Type: image/png"][..], b"no picture".as_slice(), "", 415),
         (&[], b"", "", 400),
         (&["Content-Type: multipart/form-data; boundary=y"], b"--x--", "", 400),
-        (&[], &picture, "?model=polyp-heavy", 422),
+        (&[], &picture, "?model=polyp-heavy", 404),
         (&[], &picture, "?frame_id=x", 400),
         (&[], &picture, "?modell=none", 400),
     ] {

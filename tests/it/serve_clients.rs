@@ -69,6 +69,18 @@ fn a_viewer_that_reads_nothing_holds_nobody_up() {
 }
 
 #[test]
+fn schemathesis_finds_nothing() {
+    let Some(python) = python() else { return eprintln!("skipped: there is no .venv") };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/serve_schemathesis.py");
+    let output =
+        Command::new(python).arg(script).args([env!("CARGO_BIN_EXE_endort"), "10"]).output().unwrap();
+    if output.status.code() == Some(77) {
+        return eprintln!("skipped: install tests/requirements.txt");
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn the_page_shows_findings_on_the_right_spot_of_the_right_frame() {
     let sandbox = Sandbox::new();
     crate::small_model::write(&sandbox);

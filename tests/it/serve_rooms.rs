@@ -63,23 +63,29 @@ fn a_room_is_started_watched_and_stopped() {
 #[test]
 fn what_cannot_be_a_room_is_told_at_once() {
     let server = Server::start(&[]);
-    for (room, source, more) in [
-        ("", "push", json!({})),
-        ("a/b", "push", json!({})),
-        ("..", "push", json!({})),
-        ("a", "", json!({})),
-        ("a", "-", json!({})),
-        ("a", "gopher://x", json!({})),
-        ("a", "/nowhere/exam.mp4", json!({})),
-        ("a", "synthetic:1x1", json!({})),
-        ("a", "push", json!({ "model": "polyp-heavy" })),
-        ("a", "push", json!({ "target_fps": 0 })),
-        ("a", "push", json!({ "max_latency_ms": 1e9 })),
-        ("a", "push", json!({ "buffer_size": 0 })),
-        ("a", "push", json!({ "modell": "none" })),
-        ("a", "push", json!({ "target_fps": "30" })),
+    server.sandbox.write("films/a.mp4", "");
+    server.sandbox.write("films/b.mp4", "");
+    for (room, source, more, status) in [
+        ("", "push", json!({}), 422),
+        ("a/b", "push", json!({}), 422),
+        ("..", "push", json!({}), 422),
+        ("a", "", json!({}), 422),
+        ("a", "-", json!({}), 422),
+        ("a", "synthetic:1x1", json!({}), 422),
+        ("a", "push", json!({ "target_fps": 0 }), 422),
+        ("a", "push", json!({ "max_latency_ms": 1e9 }), 422),
+        ("a", "push", json!({ "buffer_size": 0 }), 422),
+        ("a", "push", json!({ "modell": "none" }), 422),
+        ("a", "push", json!({ "target_fps": "30" }), 422),
+        // Names that lead nowhere on this box.
+        ("a", "gopher://x", json!({}), 404),
+        ("a", "/nowhere/exam.mp4", json!({}), 404),
+        ("a", "films", json!({}), 404),
+        ("a", "films/*.mp4", json!({}), 404),
+        ("a", "push", json!({ "model": "polyp-heavy" }), 404),
+        ("a", "push", json!({ "model": "films" }), 404),
     ] {
-        let detail = start(&server, room, source, more.clone()).problem(422);
+        let detail = start(&server, room, source, more.clone()).problem(status);
         assert!(!detail.is_empty(), "{room} {source} {more}");
     }
     let path = format!("{API}/video/start-stream");

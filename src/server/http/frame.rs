@@ -88,10 +88,9 @@ fn analyse(name: &str, frame: &Frame, shared: &Shared) -> Result<(Analysis, Fram
 fn problem_of(error: &Error) -> Problem {
     match error {
         Error::NotAnalysed { .. } => Problem::new(503, error.to_string()),
-        // A model that is not there is the request's mistake, not the server's.
-        Error::Read { .. } | Error::UnsupportedOperator { .. } | Error::Checksum { .. } => {
-            Problem::new(422, error.to_string())
-        }
+        // A model that is not there or cannot be used is the request's mistake, not the server's.
+        Error::Read { .. } => Problem::new(404, error.to_string()),
+        Error::UnsupportedOperator { .. } | Error::Checksum { .. } => Problem::new(422, error.to_string()),
         error => Problem::from(error),
     }
 }

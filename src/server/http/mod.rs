@@ -197,7 +197,7 @@ fn answer(method: &str, path: &str, asked: &Asked, shared: &Arc<Shared>) -> Repl
     let mut reply = match route.call {
         Call::Index | Call::RoomPage | Call::DocsPage => pages::page(route.call),
         Call::Asset => pages::asset(segment(0)),
-        Call::OpenApi => Reply::json(200, &openapi::document()),
+        Call::OpenApi => Reply::json(200, &openapi::document(!shared.tokens.are_absent())),
         Call::Metrics => Reply::new(200, metrics::MEDIA_TYPE, metrics::text(shared).into_bytes()),
         Call::Health => health(200, "ok", shared),
         Call::Ready if shared.stop.is_cancelled() => health(503, "stopping", shared),

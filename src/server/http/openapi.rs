@@ -1,6 +1,8 @@
 //! `/openapi.json`: the routes of [`routes`](crate::server::routes) and the types of [`api`](crate::server::api) as
 //! an OpenAPI 3.1 document.
 
+use std::collections::BTreeSet;
+
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -8,17 +10,26 @@ use crate::record::FrameRecord;
 use crate::server::api::{
     Control, Findings, Health, Message, StartStream, StartedStream, Stats, StopStream, Streams, WhoAmI,
 };
+use crate::server::auth::{COOKIE, Role};
 use crate::server::problem::{self, Problem, reason};
-use crate::server::routes::{API, Access, Body, Call, ROUTES, Route, Work};
+use crate::server::routes::{API, Access, Body, Call, ROUTES, Route};
 
-/// The document.
-pub(super) fn document() -> Value {
+/// Names of rooms, findings and files in a path; see [`routes`](crate::server::routes).
+const SEGMENT: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$";
+
+/// Names of rooms in a query.
+const ROOM: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$";
+/// Other texts in a query: no control characters.
+const TEXT: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
+
+/// The document of a server that has tokens, or of one that has none.
+pub(super) fn document(with_tokens: bool) -> Value {
     let settings = SchemaSettings::draft2020_12()
         .with(|settings| settings.definitions_path = "/components/schemas".into());
     let mut schemas = settings.into_generator();
     let mut paths = Map::new();
     for route in &ROUTES {
-        let operation = operation(route, &mut schemas);
+        let operation = operation(route, with_tokens, &mut schemas);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(route.method.to_lowercase(), operation);
@@ -26,7 +37,7 @@ pub(super) fn document() -> Value {
     }
     // The messages of the WebSocket have no place in an operation, so they are named in words and defined here.
     let _ = (schemas.subschema_for::<Message>(), schemas.subschema_for::<Control>());
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "endort",
@@ -37,22 +48,32 @@ pub(super) fn document() -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" }
         },
         "paths": paths,
-        "components": {
-            "schemas": schemas.take_definitions(true),
-            "securitySchemes": {
-                "token": { "type": "http", "scheme": "bearer", "description":
-                    "A token from the server's token file. WebSocket clients may send it as the subprotocol \
-                     bearer.TOKEN instead. Without a token file no token is needed." }
-            }
-        }
+        "components": { "schemas": schemas.take_definitions(true) }
+    });
+    // Where there are no tokens, none is asked for; a wrong one does no harm.
+    if with_tokens
+        && let Some(components) = document.pointer_mut("/components").and_then(Value::as_object_mut)
+    {
+        components.insert("securitySchemes".to_owned(), security_schemes());
+    }
+    document
+}
+
+fn security_schemes() -> Value {
+    json!({
+        "token": { "type": "http", "scheme": "bearer", "description":
+            "A token from the server's token file. WebSocket clients may send it as the subprotocol bearer.TOKEN \
+             instead." },
+        "session": { "type": "apiKey", "in": "cookie", "name": COOKIE, "description":
+            "What a browser that has signed in sends." }
     })
 }
 
-fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
+fn operation(route: &Route, with_tokens: bool, schemas: &mut SchemaGenerator) -> Value {
     let (summary, answer) = described(route.call, schemas);
     let mut responses = Map::new();
     responses.insert(success(route.call).to_string(), answer);
-    for &status in errors(route) {
+    for status in errors(route, with_tokens) {
         responses.insert(status.to_string(), problem(status, schemas));
     }
     let mut operation = json!({
@@ -61,7 +82,10 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
         "tags": [if route.path.starts_with(API) { "api" } else { "around it" }],
         "parameters": parameters(route),
         "responses": responses,
-        "security": if route.access == Access::Public { json!([]) } else { json!([{ "token": [] }]) },
+        "security": match with_tokens && route.access != Access::Public {
+            true => json!([{ "token": [] }, { "session": [] }]),
+            false => json!([]),
+        },
     });
     let body = match route.call {
         Call::ProcessFrame => Some(picture_body()),
@@ -69,8 +93,14 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
         Call::StopStream => Some(json_body(schemas.subschema_for::<StopStream>().to_value())),
         _ => None,
     };
-    if let (Some(body), Some(operation)) = (body, operation.as_object_mut()) {
-        operation.insert("requestBody".to_owned(), body);
+    if let Some(operation) = operation.as_object_mut() {
+        if let Some(body) = body {
+            operation.insert("requestBody".to_owned(), body);
+        }
+        if with_tokens && route.access != Access::Public {
+            let role = if route.access == Access::Operate { Role::Operate } else { Role::View };
+            operation.insert("x-endort-role".to_owned(), role.as_str().into());
+        }
     }
     operation
 }
@@ -84,18 +114,27 @@ fn success(call: Call) -> u16 {
     }
 }
 
-fn errors(route: &Route) -> &'static [u16] {
-    match (route.call, route.access, route.work, route.body) {
-        (Call::Ready, ..) => &[400, 403, 503],
-        (Call::Asset, ..) => &[400, 403, 404],
-        (_, Access::Public, ..) => &[400, 403],
-        (_, _, Work::WebSocket, _) => &[400, 401, 403, 404, 409, 426, 503],
-        (Call::ProcessFrame, ..) => &[400, 401, 403, 408, 411, 413, 415, 422, 500, 503],
-        (Call::StartStream, ..) => &[400, 401, 403, 408, 409, 411, 413, 415, 422, 503],
-        (_, _, _, Body::Control) => &[400, 401, 403, 404, 408, 411, 413, 415, 422, 503],
-        (Call::Stats | Call::Findings | Call::Thumbnail, ..) => &[400, 401, 403, 404, 503],
-        _ => &[400, 401, 403, 503],
+/// Statuses of what can go wrong with any request: its head, its Origin, too many at once.
+const ALWAYS: [u16; 6] = [400, 403, 408, 414, 431, 503];
+
+fn errors(route: &Route, with_tokens: bool) -> BTreeSet<u16> {
+    let mut statuses = BTreeSet::from(ALWAYS);
+    if with_tokens && route.access != Access::Public {
+        statuses.insert(401);
     }
+    statuses.extend(match route.body {
+        Body::None => &[][..],
+        Body::Control => &[404, 411, 413, 415, 422],
+        Body::Picture => &[404, 411, 413, 415, 422, 500],
+    });
+    statuses.extend(match route.call {
+        Call::StartStream => &[409][..],
+        Call::Stream => &[404, 409, 426],
+        Call::Stats => &[404],
+        _ if route.path.contains('{') => &[404],
+        _ => &[],
+    });
+    statuses
 }
 
 fn described(call: Call, schemas: &mut SchemaGenerator) -> (&'static str, Value) {
@@ -152,7 +191,11 @@ fn described(call: Call, schemas: &mut SchemaGenerator) -> (&'static str, Value)
         ),
         Call::StartStream => {
             let schema = schemas.subschema_for::<StartedStream>().to_value();
-            ("Start a room", json_of("It starts.", schema))
+            let mut answer = json_of("It starts.", schema);
+            if let Some(answer) = answer.as_object_mut() {
+                answer.insert("links".to_owned(), links());
+            }
+            ("Start a room", answer)
         }
         Call::StopStream => {
             let schema = schemas.subschema_for::<Stats>().to_value();
@@ -192,28 +235,48 @@ fn picture_body() -> Value {
     json!({ "required": true, "content": content })
 }
 
+/// What can be done with a room that was started.
+fn links() -> Value {
+    let with = |call: Call, parameters: Value| json!({ "operationId": format!("{call:?}"), "parameters": parameters });
+    json!({
+        "Stop": { "operationId": format!("{:?}", Call::StopStream),
+            "requestBody": { "stream_id": "$response.body#/stream_id" } },
+        "Stats": with(Call::Stats, json!({ "query.room": "$response.body#/room" })),
+        "RoomPage": with(Call::RoomPage, json!({ "path.room": "$response.body#/room" })),
+        "Findings": with(Call::Findings, json!({ "path.room": "$response.body#/room" })),
+    })
+}
+
 fn parameters(route: &Route) -> Value {
     let query = |name: &str, schema: Value, description: &str| json!({ "name": name, "in": "query", "schema": schema, "description": description });
-    let text = || json!({ "type": "string" });
+    let room = || json!({ "type": "string", "pattern": ROOM });
+    let model = || json!({ "type": "string", "pattern": TEXT, "minLength": 1, "maxLength": 256 });
+    let number = |least: f64, most: f64| json!({ "type": "number", "minimum": least, "maximum": most });
+    let pictures = || json!({ "type": "string", "enum": ["none", "jpeg"] });
     let mut parameters: Vec<Value> = match route.call {
         Call::ProcessFrame => vec![
-            query("model", text(), "The model; the server's own where absent."),
-            query("frame_id", json!({ "type": "integer", "minimum": 0 }), "The number in the record."),
+            query("model", model(), "The model; the server's own where absent."),
+            query(
+                "frame_id",
+                json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
+                "The number in the record.",
+            ),
         ],
-        Call::Stats => vec![query("room", text(), "Only this room.")],
+        Call::Stats => vec![query("room", room(), "Only this room.")],
         Call::Stream => vec![
-            query("room", text(), "Watch this room instead of sending pictures."),
+            query("room", room(), "Watch this room instead of sending pictures."),
             query("push", json!({ "type": "boolean" }), "Be the camera of a room whose source is push."),
-            query("model", text(), "The model for pictures that are sent."),
-            query("max_latency_ms", json!({ "type": "number" }), "The budget for pictures that are sent."),
-            query("overlay", json!({ "enum": ["none", "jpeg"] }), "Pictures with their findings drawn."),
-            query("picture_fps", json!({ "type": "number" }), "Pictures per second at most."),
-            query("pictures", json!({ "enum": ["none", "jpeg"] }), "A room's pictures as they came."),
+            query("model", model(), "The model for pictures that are sent."),
+            query("max_latency_ms", number(1.0, 60000.0), "The budget for pictures that are sent."),
+            query("overlay", pictures(), "Pictures with their findings drawn."),
+            query("picture_fps", number(0.1, 240.0), "Pictures per second at most."),
+            query("pictures", pictures(), "A room's pictures as they came."),
         ],
         _ => Vec::new(),
     };
     for segment in route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')) {
-        parameters.push(json!({ "name": segment, "in": "path", "required": true, "schema": text() }));
+        let schema = json!({ "type": "string", "pattern": SEGMENT });
+        parameters.push(json!({ "name": segment, "in": "path", "required": true, "schema": schema }));
     }
     Value::Array(parameters)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::{Asked, Reply};
+use crate::error::Error;
 use crate::server::Shared;
 use crate::server::api::{Findings, StartStream, StartedStream, StopStream};
 use crate::server::problem::Problem;
@@ -39,13 +40,7 @@ pub(super) fn start(asked: &Asked, shared: &Arc<Shared>) -> Reply {
                 }
                 NotStarted::TooMany => Problem::new(503, "there are as many rooms as there may be"),
                 NotStarted::Stopping => Problem::new(503, "the server stops"),
-                NotStarted::Wrong(error) => match Problem::from(&error) {
-                    // Whatever is wrong with what was asked for is not the server's failure.
-                    problem if problem.status >= 500 => {
-                        Problem { status: 422, ..Problem::new(422, problem.detail) }
-                    }
-                    problem => problem,
-                },
+                NotStarted::Wrong(error) => problem_of(&error),
             }
             .into();
         }
@@ -58,6 +53,18 @@ pub(super) fn start(asked: &Asked, shared: &Arc<Shared>) -> Reply {
     let started =
         StartedStream { stream_id: room.id.clone(), room: room.spec.name.clone(), status: room.state() };
     Reply::json(201, &started).header("Location", format!("/rooms/{}", room.spec.name))
+}
+
+/// Whatever is wrong with what was asked for is not the server's failure.
+fn problem_of(error: &Error) -> Problem {
+    match error {
+        // The source or the model has a name that leads nowhere on this box.
+        Error::NoInput { .. } | Error::Read { .. } => Problem::new(404, error.to_string()),
+        error => match Problem::from(error) {
+            problem if problem.status >= 500 => Problem::new(422, problem.detail),
+            problem => problem,
+        },
+    }
 }
 
 pub(super) fn stop(asked: &Asked, shared: &Arc<Shared>) -> Reply {

@@ -39,7 +39,7 @@ function operation(method, path, call) {
   ]);
   return element("details", null, [
     heading,
-    element("p", call.security.length ? "Needs a token where the server has tokens." : "Needs no token."),
+    element("p", call["x-endort-role"] ? `Needs a token of the role ${call["x-endort-role"]}.` : "Needs no token."),
     table(["parameter", "in", "type", ""], call.parameters.map((one) => [one.name, one.in, type(one.schema), one.description ?? ""])),
     table(["body"], call.requestBody ? [[content(call.requestBody)]] : []),
     table(["status", "", "content"], Object.entries(call.responses).map(([status, answer]) => [status, answer.description, content(answer)])),

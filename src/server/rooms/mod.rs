@@ -258,8 +258,15 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     Err(wrong("room", name.chars().take(80).collect(), allowed.to_owned()))
 }
 
+fn no_recording(spec: &str, detail: &str) -> Error {
+    Error::NoInput { source_name: spec.to_owned(), detail: detail.to_owned() }
+}
+
 /// Whether a source can be one of a room; does not open it.
 pub(super) fn check_source(spec: &str) -> Result<()> {
+    if spec.is_empty() {
+        return Err(wrong("source", String::new(), "must name where pictures come from".to_owned()));
+    }
     if spec == push::NAME {
         return Ok(());
     }
@@ -270,11 +277,11 @@ pub(super) fn check_source(spec: &str) -> Result<()> {
             "standard input cannot be a room's source; send pictures to the source push".to_owned(),
         )),
         Location::Synthetic(spec) => source::synthetic::Options::from_spec(&spec).map(drop),
-        Location::File(_) => match source::expand(spec)?.as_slice() {
-            [_] => Ok(()),
-            inputs => {
-                Err(wrong("source", spec.to_owned(), format!("must be one recording, not {}", inputs.len())))
-            }
+        // A folder is not walked: there may be a whole disk below it.
+        Location::File(path) if path.is_dir() => Err(no_recording(spec, "is a folder; name one recording")),
+        Location::File(_) => match source::expand(spec)?.len() {
+            1 => Ok(()),
+            count => Err(no_recording(spec, &format!("matches {count} recordings; name one"))),
         },
         Location::Address(_) | Location::Device(_) => Ok(()),
     }

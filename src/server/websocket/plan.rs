@@ -62,7 +62,7 @@ pub(in crate::server) fn plan(query: &str, identity: &Identity, shared: &Shared)
     };
     let plain = one_of(query, "pictures", &[("none", false), ("jpeg", true)])?;
     let Some(name) = room else {
-        if feeds || plain.is_some() {
+        if feeds || plain == Some(true) {
             return Err(Refusal::new(400, "push and pictures go with room alone"));
         }
         let max_latency_ms = match routes::query(query, "max_latency_ms")? {
