@@ -1,7 +1,9 @@
 //! Who may do what, and from where.
 
+use std::collections::BTreeSet;
+
 use crate::program::Sandbox;
-use crate::serve::{API, Server};
+use crate::serve::{API, Server, png};
 
 const VIEW: &str = "view-token-0123456789";
 const OPERATE: &str = "operate-token-0123456789";
@@ -12,65 +14,202 @@ fn with_tokens(args: &[&str]) -> Server {
     Server::start_in(sandbox, &[&["--token-file", "tokens"], args].concat())
 }
 
-/// What an asker may be given: everything that is not about who they are.
-fn allowed(status: u16) -> bool {
-    !matches!(status, 0 | 401 | 403)
+/// A call as it can be made: its path in the document, that path filled in, a body, and what whoever may ask is told.
+struct Case {
+    method: &'static str,
+    documented: &'static str,
+    path: &'static str,
+    role: &'static str,
+    body: Vec<u8>,
+    status: u16,
+}
+
+fn cases() -> Vec<Case> {
+    let case = |method, documented, path, role, status| Case {
+        method,
+        documented,
+        path,
+        role,
+        body: Vec::new(),
+        status,
+    };
+    let get = |path, role, status| case("GET", path, path, role, status);
+    let json = |text: &str| text.as_bytes().to_vec();
+    let process = "/api/v1/realtime/video/process-frame";
+    let start = "/api/v1/realtime/video/start-stream";
+    let stop = "/api/v1/realtime/video/stop-stream";
+    vec![
+        get("/", "view", 200),
+        case("GET", "/rooms/{room}", "/rooms/or-1", "view", 200),
+        get("/docs", "view", 200),
+        get("/openapi.json", "view", 200),
+        get("/metrics", "view", 200),
+        case("GET", "/assets/{file}", "/assets/style.css", "public", 200),
+        get("/healthz", "public", 200),
+        get("/readyz", "public", 200),
+        get("/session", "view", 200),
+        case("POST", "/session", "/session", "view", 204),
+        case("DELETE", "/session", "/session", "view", 204),
+        Case { body: png(32, 24), ..case("POST", process, process, "operate", 200) },
+        Case {
+            body: json(r#"{"room":"or-1","source":"push"}"#),
+            ..case("POST", start, start, "operate", 409)
+        },
+        Case { body: json(r#"{"room":"nowhere"}"#), ..case("POST", stop, stop, "operate", 404) },
+        // Not by WebSocket; that is the next test's.
+        get("/api/v1/realtime/video/stream", "view", 426),
+        get("/api/v1/realtime/video/stats", "view", 200),
+        get("/api/v1/realtime/video/streams", "view", 200),
+        get("/api/v1/realtime/edge/device-info", "view", 200),
+        case(
+            "GET",
+            "/api/v1/realtime/rooms/{room}/findings",
+            "/api/v1/realtime/rooms/or-1/findings",
+            "view",
+            200,
+        ),
+        case(
+            "GET",
+            "/api/v1/realtime/rooms/{room}/findings/{id}",
+            "/api/v1/realtime/rooms/or-1/findings/9",
+            "view",
+            404,
+        ),
+    ]
+}
+
+/// Who asks: the token, and the role that it has.
+const ASKERS: [(&str, &str); 4] =
+    [("", "none"), ("no-such-token-01234567", "none"), (VIEW, "view"), (OPERATE, "operate")];
+
+/// What an asker must be told, where `status` is what whoever may ask is told.
+fn expected(role: &str, wanted: &str, foreign: bool, status: u16) -> u16 {
+    match (foreign, wanted, role) {
+        (true, ..) => 403,
+        (_, "public", _) => status,
+        (_, _, "none") => 401,
+        (_, "operate", "view") => 403,
+        _ => status,
+    }
 }
 
 #[test]
 fn every_route_gives_every_asker_exactly_what_is_documented() {
-    let server = with_tokens(&[]);
-    // Method, path, and whether a look, an operator, or nobody in particular is asked for.
-    let routes = [
-        ("GET", "/", "view"),
-        ("GET", "/rooms/a", "view"),
-        ("GET", "/docs", "view"),
-        ("GET", "/openapi.json", "view"),
-        ("GET", "/metrics", "view"),
-        ("GET", "/session", "view"),
-        ("GET", "/healthz", "public"),
-        ("GET", "/readyz", "public"),
-        ("GET", "/assets/style.css", "public"),
-        ("GET", "/nothing", "view"),
-        ("POST", "/api/v1/realtime/video/process-frame", "operate"),
-        ("POST", "/api/v1/realtime/video/start-stream", "operate"),
-        ("POST", "/api/v1/realtime/video/stop-stream", "operate"),
-        ("GET", "/api/v1/realtime/video/stats", "view"),
-        ("GET", "/api/v1/realtime/video/streams", "view"),
-        ("GET", "/api/v1/realtime/video/stream", "view"),
-        ("GET", "/api/v1/realtime/edge/device-info", "view"),
-        ("GET", "/api/v1/realtime/rooms/a/findings", "view"),
-        ("GET", "/api/v1/realtime/rooms/a/findings/0", "view"),
-    ];
-    let own = format!("Origin: http://{}", server.address);
-    for (method, path, access) in routes {
-        for (token, role) in
-            [("", "none"), ("no-such-token-01234567", "none"), (VIEW, "view"), (OPERATE, "operate")]
-        {
+    let server = with_tokens(&["--room", "or-1=synthetic:64x64@10"]);
+    let bearer = format!("Authorization: Bearer {OPERATE}");
+    let document = server.ask("GET", "/openapi.json", &[&bearer], b"").status(200).json();
+    let mut open: BTreeSet<(String, String)> = BTreeSet::new();
+    for (path, calls) in document["paths"].as_object().unwrap() {
+        open.extend(calls.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
+    }
+    let origins = [format!("Origin: http://{}", server.address), "Origin: https://evil.example".to_owned()];
+    for case in cases() {
+        let call = &document["paths"][case.documented][case.method.to_lowercase()];
+        let named = format!("{} {}", case.method, case.documented);
+        assert!(
+            open.remove(&(case.method.to_owned(), case.documented.to_owned())),
+            "{named} is not documented"
+        );
+        let secured = !call["security"].as_array().unwrap().is_empty();
+        assert_eq!(secured, case.role != "public", "{named}");
+        assert_eq!(call["x-endort-role"].as_str().unwrap_or("public"), case.role, "{named}");
+        for (token, role) in ASKERS {
             let bearer = format!("Authorization: Bearer {token}");
-            let credentials: &[&str] = if token.is_empty() { &[] } else { &[&bearer] };
-            for (origin, foreign) in [(own.as_str(), false), ("Origin: https://evil.example", true)] {
-                let answer = server.ask(method, path, &[credentials, &[origin]].concat(), b"");
-                let case = format!("{method} {path} as {role} from {origin}: {}", answer.status);
-                match (foreign, access, role) {
-                    (true, ..) => assert_eq!(answer.status, 403, "{case}"),
-                    (_, "public", _) => assert_eq!(answer.status, 200, "{case}"),
-                    (_, _, "none") => {
-                        assert_eq!(answer.status, 401, "{case}");
-                        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"endort\""));
-                    }
-                    (_, "operate", "view") => assert_eq!(answer.status, 403, "{case}"),
-                    _ => assert!(allowed(answer.status), "{case}"),
+            let kind = if case.body.starts_with(b"{") { "application/json" } else { "image/png" };
+            let kind = format!("Content-Type: {kind}");
+            let credentials: &[&str] = if token.is_empty() { &[&kind] } else { &[&kind, &bearer] };
+            for (origin, foreign) in origins.iter().zip([false, true]) {
+                let headers = [credentials, &[origin.as_str()]].concat();
+                let answer = server.ask(case.method, case.path, &headers, &case.body);
+                let asked = format!("{named} as {role} from {origin}");
+                assert_eq!(answer.status, expected(role, case.role, foreign, case.status), "{asked}");
+                let documented = &call["responses"][answer.status.to_string()];
+                assert!(documented.is_object(), "{asked}: {} is not documented", answer.status);
+                if let Some(kind) = answer.header("content-type") {
+                    let kind = kind.split(';').next().unwrap();
+                    let kinds = documented["content"].as_object().unwrap();
+                    assert!(kinds.contains_key(kind) || kinds.contains_key("*/*"), "{asked}: {kind}");
+                }
+                if answer.status == 401 {
+                    assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"endort\""));
+                }
+                // A head alone is answered as the whole is, without a body.
+                if case.method == "GET" {
+                    let head = server.ask("HEAD", case.path, &headers, b"");
+                    assert_eq!(head.status, answer.status, "HEAD of {asked}");
                 }
             }
         }
     }
+    assert!(open.is_empty(), "routes that no case asks for: {open:?}");
     assert!(server.metric_as(OPERATE, "endort_unauthorized_total") > 10.0);
     let log = server.log();
     assert!(log.contains("request"), "{log}");
     for secret in [VIEW, OPERATE, "no-such-token-01234567"] {
         assert!(!log.contains(secret), "a token was logged");
     }
+}
+
+#[test]
+fn what_is_not_there_is_told_to_those_alone_who_may_ask() {
+    let server = with_tokens(&[]);
+    for (token, role) in ASKERS {
+        let bearer = format!("Authorization: Bearer {token}");
+        let credentials: &[&str] = if token.is_empty() { &[] } else { &[&bearer] };
+        for (origin, foreign) in [("", false), ("Origin: https://evil.example", true)] {
+            let origin: &[&str] = if foreign { &[origin] } else { &[] };
+            for (method, path, status) in
+                [("GET", "/nothing", 404), ("PUT", "/session", 405), ("POST", "/healthz", 405)]
+            {
+                let answer = server.ask(method, path, &[credentials, origin].concat(), b"");
+                let wanted = expected(role, "view", foreign, status);
+                assert_eq!(answer.status, wanted, "{method} {path} as {role}");
+                assert_eq!(answer.header("allow").is_some(), wanted == 405, "{method} {path} as {role}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_websocket_opens_to_those_alone_who_may_do_what_it_is_for() {
+    let server = with_tokens(&["--room", "or-1=synthetic:64x64@10", "--room", "or-2=push"]);
+    let upgrade = [
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let open = |query: &str, headers: &[&str]| {
+        let headers = [&upgrade, headers].concat().join("\r\n");
+        let host = server.address;
+        server
+            .raw(format!("GET {API}/video/stream{query} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n\r\n"))
+            .status
+    };
+    let own = format!("Origin: http://{}", server.address);
+    for (query, wanted) in [("", "operate"), ("?room=or-1", "view"), ("?room=or-2&push=true", "operate")] {
+        for (token, role) in ASKERS {
+            for (origin, foreign) in [(own.as_str(), false), ("Origin: https://evil.example", true)] {
+                let status = expected(role, wanted, foreign, 101);
+                let bearer = format!("Authorization: Bearer {token}");
+                // Browsers can set no header for a WebSocket, so the token may be a subprotocol.
+                let protocols = format!("Sec-WebSocket-Protocol: endort, bearer.{token}");
+                let ways: &[&[&str]] = if token.is_empty() { &[&[]] } else { &[&[&bearer], &[&protocols]] };
+                for way in ways {
+                    assert_eq!(
+                        open(query, &[*way, &[origin]].concat()),
+                        status,
+                        "{query} as {role} from {origin}"
+                    );
+                }
+            }
+        }
+    }
+    // Rooms and their seats are not told to whoever may not ask.
+    assert_eq!(open("?room=nowhere", &[]), 401);
+    let bearer = format!("Authorization: Bearer {VIEW}");
+    assert_eq!(open("?room=nowhere", &[&bearer]), 404);
+    assert_eq!(open("?room=or-1&push=true", &[&bearer]), 403);
 }
 
 impl Server {
@@ -178,7 +317,7 @@ fn tls_is_spoken_with_the_certificate_that_was_named() {
     assert_eq!(curl(&format!("{base}/healthz"), &[]), "200");
     assert_eq!(curl(&format!("{base}/session"), &[]), "401");
     let bearer = format!("Authorization: Bearer {OPERATE}");
-    server.sandbox.write("a.png", crate::serve::png(64, 48));
+    server.sandbox.write("a.png", png(64, 48));
     let upload = ["-H", &bearer, "-F", "file=@a.png"];
     assert_eq!(curl(&format!("{base}{API}/video/process-frame"), &upload), "200", "{}", server.log());
     // Plain HTTP on the TLS port gets nothing and harms nobody.
