@@ -29,6 +29,7 @@ mod serve_access;
 mod serve_clients;
 mod serve_door;
 mod serve_rooms;
+mod serve_websocket;
 mod settings;
 mod small_model;
 mod stream;

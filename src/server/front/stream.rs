@@ -125,16 +125,21 @@ impl Stream {
         Ok(self)
     }
 
-    /// Ends the connection so that the client gets what was written even if it is still sending.
-    pub(super) fn close(mut self) {
-        if let Self::Tls(stream) = &mut self {
+    /// Says that nothing more is written; what the client still sends can be read.
+    pub(in crate::server) fn end_writing(&mut self) -> io::Result<()> {
+        if let Self::Tls(stream) = self {
             stream.conn.send_close_notify();
             let _ = stream.flush();
         }
-        let socket = self.socket_mut();
-        if socket.tcp.shutdown(Shutdown::Write).is_err() {
+        self.socket().tcp.shutdown(Shutdown::Write)
+    }
+
+    /// Ends the connection so that the client gets what was written even if it is still sending.
+    pub(super) fn close(mut self) {
+        if self.end_writing().is_err() {
             return;
         }
+        let socket = self.socket_mut();
         socket.read_until = Some(Instant::now() + LINGER_TIME);
         let (mut scratch, mut taken) = ([0; 4096], 0);
         while taken < LINGER_BYTES {

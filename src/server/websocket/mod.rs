@@ -8,7 +8,7 @@ mod analyse;
 mod ordered;
 mod plan;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -116,6 +116,8 @@ impl Session<'_> {
         loop {
             let step = self.read().and_then(|()| self.work()).and_then(|()| self.write());
             if let Err(ending) = step {
+                // What was answered before goes out before the goodbye.
+                let _ = self.write();
                 self.close(&ending);
                 return ending;
             }
@@ -309,24 +311,63 @@ impl Session<'_> {
         }
         let frame = CloseFrame { code: ending.0, reason: ending.1.into() };
         let _ = self.socket.close(Some(frame));
+        // With a client that broke the protocol there is no handshake (RFC 6455, section 7.1.7): it is told why, and
+        // what it still sends is thrown away, so that it can read that.
+        let broken = matches!(ending.0, CloseCode::Protocol | CloseCode::Invalid | CloseCode::Size);
         let until = Instant::now() + CLOSE_TIME;
+        // Whoever sent too much is let finish first.
+        let mut quiet = ending.0 != CloseCode::Size;
+        // Whether we have said everything, and whether the client has.
+        let (mut ended, mut gone) = (false, false);
         while Instant::now() < until {
             let flushed = match self.socket.flush() {
                 Ok(()) => true,
                 Err(WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => false,
+                Err(_) if ended => true,
                 Err(_) => return,
             };
-            match self.socket.read() {
-                Ok(_) => continue,
-                Err(WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
-                // A client that broke the protocol is told why, and not listened to any longer.
-                Err(_) if flushed => return,
-                Err(_) => {}
+            if flushed && broken && quiet && !ended {
+                ended = true;
+                if self.socket.get_mut().end_writing().is_err() {
+                    return;
+                }
             }
+            let more = match gone {
+                true => Err(()),
+                false if broken => self.throw_away(),
+                false => self.read_on(),
+            };
+            match more {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(()) if flushed => return,
+                Err(()) => gone = true,
+            }
+            let mut interest = if gone { PollFlags::empty() } else { PollFlags::IN };
+            interest.set(PollFlags::OUT, !flushed);
             let limit = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-            let interest = if flushed { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
             let stream = self.socket.get_ref().as_fd();
-            let _ = poll(&mut [PollFd::from_borrowed_fd(stream, interest)], Some(&limit));
+            quiet |= poll(&mut [PollFd::from_borrowed_fd(stream, interest)], Some(&limit)) == Ok(0);
+        }
+    }
+
+    /// Reads a message on the way to the end of the handshake. `Err` where it has come.
+    fn read_on(&mut self) -> Result<bool, ()> {
+        match self.socket.read() {
+            Ok(_) => Ok(true),
+            Err(WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(_) => Err(()),
+        }
+    }
+
+    /// Reads whatever comes. `Err` where the client has gone.
+    fn throw_away(&mut self) -> Result<bool, ()> {
+        let mut scratch = [0; 16 << 10];
+        match self.socket.get_mut().read(&mut scratch) {
+            Ok(0) => Err(()),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(_) => Err(()),
         }
     }
 }

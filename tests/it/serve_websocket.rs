@@ -1,0 +1,209 @@
+//! The WebSocket protocol frame by frame (RFC 6455): what is understood, what is refused, and with which code.
+//! `tests/peers/serve_autobahn.py` runs the Autobahn test suite's cases.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::serve::{API, Answer, Server};
+
+/// A client that sends whatever bytes it likes.
+struct Client(TcpStream);
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+const FIN: u8 = 0x80;
+
+impl Client {
+    /// Connected, with the server's greeting read.
+    fn connect(server: &Server) -> Self {
+        let mut stream = server.connect();
+        let request = format!(
+            "GET {API}/video/stream HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+            server.address
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let answer = Answer::read(&mut stream).status(101);
+        assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(answer.header("sec-websocket-extensions"), None, "compression is not spoken");
+        let mut client = Self(stream);
+        assert_eq!(client.json()["type"], "configured");
+        client
+    }
+
+    /// Sends a frame as clients do, masked.
+    fn send(&mut self, first: u8, payload: &[u8]) {
+        let mut frame = vec![first];
+        match payload.len() {
+            length @ 0..126 => frame.push(0x80 | length as u8),
+            length @ 126..0x1_0000 => {
+                frame.push(0x80 | 126);
+                frame.extend((length as u16).to_be_bytes());
+            }
+            length => {
+                frame.push(0x80 | 127);
+                frame.extend((length as u64).to_be_bytes());
+            }
+        }
+        let mask = [0x37, 0xfa, 0x21, 0x3d];
+        frame.extend(mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        self.raw(&frame);
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        // Whoever is told off while still sending may find the connection closed.
+        let _ = self.0.write_all(bytes);
+    }
+
+    /// The next frame: its first byte and payload; `None` where the server closed the connection.
+    fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head).ok()?;
+        assert_eq!(head[1] & 0x80, 0, "servers do not mask");
+        let length = match head[1] {
+            126 => {
+                let mut length = [0; 2];
+                self.0.read_exact(&mut length).unwrap();
+                u16::from_be_bytes(length).into()
+            }
+            length @ 0..126 => usize::from(length),
+            length => panic!("nothing that long is answered: {length}"),
+        };
+        let mut payload = vec![0; length];
+        self.0.read_exact(&mut payload).unwrap();
+        Some((head[0], payload))
+    }
+
+    /// The next frame, a text message in JSON.
+    fn json(&mut self) -> Value {
+        let (first, payload) = self.next().unwrap();
+        assert_eq!(first, FIN | TEXT);
+        serde_json::from_slice(&payload).unwrap()
+    }
+
+    /// Whether text is answered as text that is no control message is.
+    fn is_understood(&mut self) {
+        let answer = self.json();
+        assert_eq!(answer["type"], "error", "{answer}");
+        assert!(answer["detail"].as_str().unwrap().contains("not understood"), "{answer}");
+    }
+
+    /// The code with which the server closes, which it then does at once.
+    fn closed(mut self) -> u16 {
+        let (first, payload) = self.next().expect("a close frame");
+        assert_eq!(first, FIN | CLOSE, "{payload:?}");
+        let code = u16::from_be_bytes([payload[0], payload[1]]);
+        assert!(std::str::from_utf8(&payload[2..]).is_ok());
+        let begin = Instant::now();
+        assert_eq!(self.next(), None);
+        // The client has not answered: nobody waits for it to.
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+        code
+    }
+}
+
+#[test]
+fn messages_may_come_in_pieces_with_pings_between_them() {
+    let server = Server::start(&[]);
+    let mut client = Client::connect(&server);
+    client.send(FIN | TEXT, "un mensaje, ein Stück, κόσμε".as_bytes());
+    client.is_understood();
+    client.send(FIN | TEXT, b"");
+    client.is_understood();
+    // In pieces, one of them empty, one that ends inside a character, with a ping and a stray pong between.
+    let text = "κόσμε".as_bytes();
+    client.send(TEXT, &text[..3]);
+    client.send(FIN | PING, b"there?");
+    client.send(0, b"");
+    client.send(FIN | PONG, b"unasked");
+    client.send(FIN, &text[3..]);
+    assert_eq!(client.next().unwrap(), (FIN | PONG, b"there?".to_vec()));
+    client.is_understood();
+    // Byte by byte, as a slow network would deliver it.
+    let whole = [&[FIN | TEXT, 0x80 | 2, 0, 0, 0, 0][..], b"{}"].concat();
+    for byte in whole {
+        client.raw(&[byte]);
+    }
+    client.is_understood();
+    // The longest ping, and many at once, answered in order.
+    client.send(FIN | PING, &[7; 125]);
+    assert_eq!(client.next().unwrap(), (FIN | PONG, vec![7; 125]));
+    (0..10).for_each(|n| client.send(FIN | PING, &[n]));
+    (0..10).for_each(|n| assert_eq!(client.next().unwrap(), (FIN | PONG, vec![n])));
+    // A large message that is no picture, in pieces of a kilobyte.
+    client.send(BINARY, &[1; 1024]);
+    (0..2000).for_each(|_| client.send(0, &[1; 1024]));
+    client.send(FIN, &[1; 1024]);
+    let answer = client.json();
+    assert_eq!((&answer["type"], &answer["frame_id"]), (&"error".into(), &0.into()), "{answer}");
+    client.send(FIN | CLOSE, &1000_u16.to_be_bytes());
+    assert_eq!(client.closed(), 1000);
+}
+
+#[test]
+fn what_breaks_the_protocol_is_closed_with_the_code_that_says_so() {
+    let server = Server::start(&[]);
+    let frame = |first: u8, payload: &[u8]| (first, payload.to_vec());
+    let close = |code: u16| code.to_be_bytes().to_vec();
+    let cases: Vec<(&str, Vec<(u8, Vec<u8>)>, u16)> = vec![
+        ("reserved bit 1", vec![frame(FIN | 0x40 | TEXT, b"a")], 1002),
+        ("reserved bits 2 and 3", vec![frame(FIN | 0x30 | PING, b"")], 1002),
+        ("a reserved kind of message", vec![frame(FIN | 3, b"")], 1002),
+        ("a reserved kind of control frame", vec![frame(FIN | 0xb, b"")], 1002),
+        ("a control frame in pieces", vec![frame(PING, b"a")], 1002),
+        ("a control frame that is too long", vec![frame(FIN | PING, &[0; 126])], 1002),
+        ("a piece of nothing", vec![frame(FIN, b"a")], 1002),
+        ("a message inside another", vec![frame(TEXT, b"a"), frame(FIN | TEXT, b"b")], 1002),
+        ("text that is not UTF-8", vec![frame(FIN | TEXT, b"\xce\xba\xed\xa0\x80")], 1007),
+        ("text beyond the last character", vec![frame(TEXT, b"a"), frame(FIN, b"\xf4\x90\x80\x80")], 1007),
+        ("text that ends inside a character", vec![frame(FIN | TEXT, b"\xce")], 1007),
+        ("a close frame of one byte", vec![frame(FIN | CLOSE, b"\x03")], 1002),
+        (
+            "a close frame that is too long",
+            vec![frame(FIN | CLOSE, &[close(1000), vec![b'a'; 124]].concat())],
+            1002,
+        ),
+        ("a code that must not be sent", vec![frame(FIN | CLOSE, &close(1005))], 1002),
+        ("a code that means nothing", vec![frame(FIN | CLOSE, &close(999))], 1002),
+        ("a reason that is not UTF-8", vec![frame(FIN | CLOSE, &[close(1000), vec![0xff]].concat())], 1007),
+    ];
+    for (what, frames, code) in cases {
+        let mut client = Client::connect(&server);
+        // What came before is answered all the same.
+        client.send(FIN | TEXT, b"before");
+        frames.iter().for_each(|(first, payload)| client.send(*first, payload));
+        client.is_understood();
+        assert_eq!(client.closed(), code, "{what}");
+    }
+    // Not masked, as only servers do.
+    let mut client = Client::connect(&server);
+    client.raw(&[FIN | TEXT, 1, b'a']);
+    assert_eq!(client.closed(), 1002);
+    // Longer than anything that is taken, in its announcement, and in the sum of its pieces.
+    let mut client = Client::connect(&server);
+    client.raw(&[&[FIN | BINARY, 0xff][..], &u64::MAX.to_be_bytes(), &[0; 4]].concat());
+    assert_eq!(client.closed(), 1009);
+    let mut client = Client::connect(&server);
+    client.raw(&[&[FIN | BINARY, 0xff][..], &(1_u64 << 40).to_be_bytes(), &[0; 4]].concat());
+    assert_eq!(client.closed(), 1009);
+    let mut client = Client::connect(&server);
+    client.send(BINARY, &[0; 1 << 20]);
+    (0..16).for_each(|_| client.send(0, &[0; 1 << 20]));
+    assert_eq!(client.closed(), 1009);
+    assert_eq!(server.metric("endort_limit_hits_total{bound=\"message_bytes\"}"), 3.0);
+    // A code of its own kind is given back.
+    for code in [1000_u16, 1001, 3000, 4999] {
+        let mut client = Client::connect(&server);
+        client.send(FIN | CLOSE, &close(code));
+        assert_eq!(client.closed(), code);
+    }
+    assert_eq!(server.get("/healthz").status, 200);
+}
