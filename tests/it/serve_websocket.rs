@@ -12,6 +12,9 @@ use crate::serve::{API, Answer, Server};
 /// A client that sends whatever bytes it likes.
 struct Client(TcpStream);
 
+/// A frame's first byte and its payload.
+type Frame = (u8, Vec<u8>);
+
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
@@ -64,7 +67,7 @@ impl Client {
     }
 
     /// The next frame: its first byte and payload; `None` where the server closed the connection.
-    fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+    fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 2];
         self.0.read_exact(&mut head).ok()?;
         assert_eq!(head[1] & 0x80, 0, "servers do not mask");
@@ -153,7 +156,7 @@ fn what_breaks_the_protocol_is_closed_with_the_code_that_says_so() {
     let server = Server::start(&[]);
     let frame = |first: u8, payload: &[u8]| (first, payload.to_vec());
     let close = |code: u16| code.to_be_bytes().to_vec();
-    let cases: Vec<(&str, Vec<(u8, Vec<u8>)>, u16)> = vec![
+    let cases: Vec<(&str, Vec<Frame>, u16)> = vec![
         ("reserved bit 1", vec![frame(FIN | 0x40 | TEXT, b"a")], 1002),
         ("reserved bits 2 and 3", vec![frame(FIN | 0x30 | PING, b"")], 1002),
         ("a reserved kind of message", vec![frame(FIN | 3, b"")], 1002),
