@@ -113,6 +113,8 @@ impl Console {
             return;
         }
         let line = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        // A file's name, or what a file says, must not steer the terminal.
+        let line = line.replace(char::is_control, "\u{fffd}");
         // Nobody is left to tell where standard error itself is closed.
         self.progress.suspend(|| writeln!(io::stderr().lock(), "endort: {line}").ok());
     }
