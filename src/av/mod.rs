@@ -24,6 +24,7 @@ pub(crate) mod input;
 pub mod log;
 pub(crate) mod muxer;
 pub(crate) mod packet;
+pub(crate) mod parameters;
 pub(crate) mod pixel;
 pub(crate) mod reader;
 pub(crate) mod watch;

@@ -2,7 +2,7 @@
 
 use ffmpeg_next::ffi;
 
-use super::error::AvError;
+use super::error::{AvError, check};
 
 /// One packet, reused from call to call.
 #[derive(Debug)]
@@ -10,6 +10,8 @@ pub(crate) struct Packet(*mut ffi::AVPacket);
 
 // SAFETY: the packet owns its reference-counted data, whose counting is atomic.
 unsafe impl Send for Packet {}
+// SAFETY: as above; all methods on `&self` only read.
+unsafe impl Sync for Packet {}
 
 impl Packet {
     /// An empty packet.
@@ -17,6 +19,14 @@ impl Packet {
         // SAFETY: no preconditions.
         let packet = unsafe { ffi::av_packet_alloc() };
         if packet.is_null() { Err(AvError::NO_MEMORY) } else { Ok(Self(packet)) }
+    }
+
+    /// Another reference to the same data, with times of its own.
+    pub(crate) fn share(&self) -> Result<Self, AvError> {
+        let shared = Self::new()?;
+        // SAFETY: both packets are valid, and the new one is empty.
+        check(unsafe { ffi::av_packet_ref(shared.0, self.0) })?;
+        Ok(shared)
     }
 
     /// For calls that only read it.
@@ -45,6 +55,30 @@ impl Packet {
     pub(crate) fn pts(&self) -> Option<i64> {
         // SAFETY: the packet is ours and valid.
         Some(unsafe { (*self.0).pts }).filter(|&pts| pts != ffi::AV_NOPTS_VALUE)
+    }
+
+    /// How long what it holds is shown, in its stream's ticks, where that is known.
+    pub(crate) fn duration(&self) -> Option<i64> {
+        // SAFETY: the packet is ours and valid.
+        Some(unsafe { (*self.0).duration }).filter(|&duration| duration > 0)
+    }
+
+    /// Whether decoding can begin with it.
+    pub(crate) fn is_key(&self) -> bool {
+        // SAFETY: the packet is ours and valid.
+        unsafe { (*self.0).flags & ffi::AV_PKT_FLAG_KEY != 0 }
+    }
+
+    /// Bytes of data.
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: the packet is ours and valid.
+        usize::try_from(unsafe { (*self.0).size }).unwrap_or(0)
+    }
+
+    /// Sets its times of presentation and decoding.
+    pub(crate) fn set_times(&mut self, pts: i64, dts: i64) {
+        // SAFETY: the packet is ours and valid.
+        unsafe { ((*self.0).pts, (*self.0).dts) = (pts, dts) };
     }
 
     /// Sets how long what it holds is shown.

@@ -66,6 +66,9 @@ impl LiveSource {
             let now_ms = last_ms + at.elapsed().as_secs_f64() * 1e3;
             self.offset = (now_ms / ms_per_tick).ceil() as i64 - frame.pts.ticks;
         }
+        if let Some(tap) = self.options.tap.as_ref().filter(|_| reconnected || self.next_id == 0) {
+            tap.place(self.offset);
+        }
         frame.pts.ticks = frame.pts.ticks.saturating_add(self.offset);
         frame.id.0 = self.next_id;
         self.next_id += 1;

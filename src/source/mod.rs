@@ -13,6 +13,7 @@ pub mod picture;
 pub mod redact;
 mod spec;
 pub mod synthetic;
+pub mod tap;
 mod video;
 
 use std::time::Duration;

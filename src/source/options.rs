@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tap::Tap;
+
 /// Whether the machine's own video decoders are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HwDecode {
@@ -66,6 +68,8 @@ pub struct OpenOptions {
     pub retry_first_open: bool,
     /// Takes events.
     pub on_event: Option<EventHandler>,
+    /// Takes the packets of coded video as they are, beside the frames.
+    pub tap: Option<Tap>,
 }
 
 impl Default for OpenOptions {
@@ -77,6 +81,7 @@ impl Default for OpenOptions {
             max_retries: 10,
             retry_first_open: false,
             on_event: None,
+            tap: None,
         }
     }
 }

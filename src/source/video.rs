@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::limits::check_size;
 use super::options::{HwDecode, OpenOptions, SourceEvent};
+use super::tap::Stream;
 use super::{Source, SourceInfo};
 use crate::av::chain::{Chain, Stamp, Turn};
 use crate::av::convert::Converter;
@@ -109,6 +110,11 @@ impl VideoSource {
         if let Some(detail) = decoder.take_fallback() {
             options.tell(&SourceEvent::HardwareUnavailable { detail });
         }
+        if let Some(tap) = &options.tap {
+            // A picture that has to be turned is not what its packets show.
+            let stream = Stream::of(&input).filter(|_| turn(&input) == Turn::None);
+            tap.begin(stream);
+        }
         let input_is_cut = input
             .missing_bytes()
             .filter(|_| !live)
@@ -189,6 +195,9 @@ impl VideoSource {
         }
         match read {
             Ok(true) => {
+                if let Some(tap) = &self.options.tap {
+                    tap.push(&self.packet);
+                }
                 let started = Instant::now();
                 let sent = self.decoder.send(Some(&self.packet));
                 self.spent += started.elapsed();
@@ -236,6 +245,9 @@ impl VideoSource {
             .map_err(|e| self.media_error(format!("its pixel format cannot be converted: {}", explain(e))))?;
         let id = FrameId(self.next_id);
         self.next_id += 1;
+        if let Some(tap) = self.options.tap.as_ref().filter(|_| id.0 == 0 && !self.info.live) {
+            tap.place(0);
+        }
         Ok(Frame {
             id,
             source: Arc::clone(&self.name),
