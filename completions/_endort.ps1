@@ -210,6 +210,7 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
             [CompletionResult]::new('--allow-host', '--allow-host', [CompletionResultType]::ParameterName, 'Also answer to this host name where there are no tokens; repeat it for several')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How events are written to standard error [default: text]')
             [CompletionResult]::new('--audit-log', '--audit-log', [CompletionResultType]::ParameterName, 'Keep who started and stopped what, with which model and settings, in this append-only, chained file')
+            [CompletionResult]::new('--record', '--record', [CompletionResultType]::ParameterName, 'Record the rooms'' video and findings in this folder; video that comes coded is kept as it is')
             [CompletionResult]::new('--model', '--model', [CompletionResultType]::ParameterName, 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)')
             [CompletionResult]::new('--runtime', '--runtime', [CompletionResultType]::ParameterName, 'Runtime that executes the model: candle-cpu, candle-cuda, candle-metal, onnxruntime, openvino, tflite, edge-tpu, or auto, the fastest by `endort bench --runtime all` [default: auto]')
             [CompletionResult]::new('--precision', '--precision', [CompletionResultType]::ParameterName, 'Number format that the model must hold [default: its own]')

@@ -200,6 +200,7 @@ set edit:completion:arg-completer[endort] = {|@words|
             cand --allow-host 'Also answer to this host name where there are no tokens; repeat it for several'
             cand --log-format 'How events are written to standard error [default: text]'
             cand --audit-log 'Keep who started and stopped what, with which model and settings, in this append-only, chained file'
+            cand --record 'Record the rooms'' video and findings in this folder; video that comes coded is kept as it is'
             cand --model 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)'
             cand --runtime 'Runtime that executes the model: candle-cpu, candle-cuda, candle-metal, onnxruntime, openvino, tflite, edge-tpu, or auto, the fastest by `endort bench --runtime all` [default: auto]'
             cand --precision 'Number format that the model must hold [default: its own]'

@@ -193,6 +193,7 @@ complete -c endort -n "__fish_endort_using_subcommand serve" -l allow-host -d 'A
 complete -c endort -n "__fish_endort_using_subcommand serve" -l log-format -d 'How events are written to standard error [default: text]' -r -f -a "text\t'A line for people'
 json\t'A JSON document per line'"
 complete -c endort -n "__fish_endort_using_subcommand serve" -l audit-log -d 'Keep who started and stopped what, with which model and settings, in this append-only, chained file' -r -F
+complete -c endort -n "__fish_endort_using_subcommand serve" -l record -d 'Record the rooms\' video and findings in this folder; video that comes coded is kept as it is' -r -F
 complete -c endort -n "__fish_endort_using_subcommand serve" -l model -d 'Model: a package folder, an .onnx file, a built-in name, or `none` (the video passes unmarked)' -r
 complete -c endort -n "__fish_endort_using_subcommand serve" -l runtime -d 'Runtime that executes the model: candle-cpu, candle-cuda, candle-metal, onnxruntime, openvino, tflite, edge-tpu, or auto, the fastest by `endort bench --runtime all` [default: auto]' -r
 complete -c endort -n "__fish_endort_using_subcommand serve" -l precision -d 'Number format that the model must hold [default: its own]' -r -f -a "fp32\t''

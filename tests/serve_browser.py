@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -175,6 +176,75 @@ async def findings_on_the_right_spot():
         assert not browser.errors, browser.errors
 
 
+# Pictures are large enough for H.264, and a step of the square is larger than what may be off: the wrong frame shows.
+WIDTH, HEIGHT, STEP = 256, 192, (14, 10)
+
+
+async def film_h264(port):
+    """A camera: the same square as H.264 in MPEG-TS over UDP, 20 pictures a second."""
+    command = ["ffmpeg", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{WIDTH}x{HEIGHT}", "-r", "20",
+               "-i", "-", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-crf", "12", "-g", "20",
+               "-pix_fmt", "yuv420p", "-flush_packets", "1", "-f", "mpegts", f"udp://127.0.0.1:{port}?pkt_size=1316"]
+    encoder = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE)
+    try:
+        begin = asyncio.get_running_loop().time()
+        for number in itertools.count():
+            picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+            left, top = 16 + number * STEP[0] % 140, 30 + number * STEP[1] % 90
+            cv2.rectangle(picture, (left, top), (left + 79, top + 59), (30, 30, 220), -1)
+            encoder.stdin.write(picture.tobytes())
+            await encoder.stdin.drain()
+            await asyncio.sleep(max(0, begin + number / 20 - asyncio.get_running_loop().time()))
+    finally:
+        encoder.kill()
+        await encoder.wait()
+
+
+async def h264_as_it_came():
+    """A camera's H.264 is played, with each picture's own findings on it, and does not fall behind."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    filming = asyncio.create_task(film_h264(port))
+    post("/video/start-stream", {"room": "or-1", "source": f"udp://127.0.0.1:{port}", "model": "red.onnx"})
+    async with Browser() as browser:
+        await browser.open("/rooms/or-1")
+        await browser.until("document.getElementById('stage').dataset.way === 'fmp4'")
+        await browser.until("Number(document.getElementById('stage').dataset.frame) > 10 && document.getElementById('stage').dataset.findings === '1'")
+        looks, matched, off = 80, 0, []
+        for _ in range(looks):
+            seen = await browser.run(MEASURE)
+            if seen["frame"] == seen["findingsFrame"] and seen["red"] and seen["cyan"]:
+                matched += 1
+                off.append(max(abs(a - b) for a, b in zip(seen["red"], seen["cyan"])))
+            await asyncio.sleep(0.05)
+        print(f"H.264: {matched} of {looks} looks matched their frame; at most {max(off, default=None)} px off")
+        assert matched >= looks // 3, matched
+        assert max(off) <= 4, off
+        await browser.screenshot("room-h264")
+        behind = []
+        for _ in range(20):
+            behind.append(await browser.run("Number(document.getElementById('stage').dataset.behindMs)"))
+            await asyncio.sleep(0.5)
+        print(f"H.264: behind the newest picture by {min(behind):.0f} to {max(behind):.0f} ms over 10 s")
+        assert max(behind[-5:]) < 800, behind
+        ranges = await browser.run("(() => { const b = document.getElementById('video').buffered; return [b.start(0), b.end(b.length - 1)]; })()")
+        assert ranges[1] - ranges[0] < 8, ranges
+        assert not browser.errors, browser.errors
+    # A browser that cannot play it, or cannot go on, gets pictures.
+    async with Browser() as browser:
+        await browser.call("Page.addScriptToEvaluateOnNewDocument", source="MediaSource.isTypeSupported = () => false;")
+        await browser.open("/rooms/or-1")
+        await browser.until("document.getElementById('stage').dataset.way === 'jpeg' && Number(document.getElementById('stage').dataset.frame) > 10")
+        assert not browser.errors, browser.errors
+    async with Browser() as browser:
+        await browser.call("Page.addScriptToEvaluateOnNewDocument", source="SourceBuffer.prototype.appendBuffer = () => { throw new Error('full'); };")
+        await browser.open("/rooms/or-1")
+        await browser.until("document.getElementById('stage').dataset.way === 'jpeg' && Number(document.getElementById('stage').dataset.frame) > 10")
+        assert not browser.errors, browser.errors
+    filming.cancel()
+
+
 async def drained(socket):
     async for _ in socket:
         pass
@@ -268,4 +338,4 @@ async def sign_in():
 
 if CHROMIUM is None:
     sys.exit(77)
-asyncio.run({case.__name__: case for case in [findings_on_the_right_spot, ai_off, pages, sign_in]}[sys.argv[2]]())
+asyncio.run({case.__name__: case for case in [findings_on_the_right_spot, h264_as_it_came, ai_off, pages, sign_in]}[sys.argv[2]]())

@@ -204,6 +204,38 @@ async def drained(socket):
         pass
 
 
+async def video():
+    """A room's H.264 in pieces of MP4: the head is announced, then a piece per picture, none before its frame is out."""
+    room, path, wanted = sys.argv[3], sys.argv[4], int(sys.argv[5])
+    pieces, origin, announced, texts = [], None, False, []
+    async with connect(room=room, video="fmp4") as socket:
+        try:
+            while len(pieces) < wanted + 1:
+                message = await asyncio.wait_for(socket.recv(), 30)
+                if isinstance(message, bytes):
+                    pieces.append(message)
+                    continue
+                message = json.loads(message)
+                if message["type"] == "video":
+                    assert not pieces, "announced before the head, and once"
+                    origin = message["origin_ms"]
+                    assert message["media_type"].startswith('video/mp4; codecs="avc1.'), message
+                    size = [message["width"], message["height"]]
+                if message["type"] == "result":
+                    texts.append(message["pts_ms"])
+        except websockets.ConnectionClosed as closed:
+            assert closed.rcvd.code == 1000, closed
+    assert pieces and pieces[0][4:8] == b"ftyp" and all(piece[4:8] == b"moof" for piece in pieces[1:])
+    open(path, "wb").write(b"".join(pieces))
+    print(json.dumps({"origin_ms": origin, "pieces": len(pieces) - 1, "size": size, "results": texts}))
+    for query, detail in [({"video": "fmp4", "pictures": "jpeg"}, "exclude"), ({"video": "webm"}, "one of")]:
+        try:
+            async with connect(room=room, **query):
+                raise AssertionError(query)
+        except websockets.exceptions.InvalidStatus as refused:
+            assert refused.response.status_code == 400 and detail in refused.response.body.decode(), refused.response
+
+
 async def limits():
     """Messages that are too large, and pictures where none are wanted, end a session with the right code."""
     async with connect() as socket:
@@ -243,4 +275,4 @@ async def slow_viewer():
     slow[1].close()
 
 
-asyncio.run({case.__name__: case for case in [camera_rate, flood, formats_and_errors, room, limits, slow_viewer]}[sys.argv[2]]())
+asyncio.run({case.__name__: case for case in [camera_rate, flood, formats_and_errors, room, limits, slow_viewer, video]}[sys.argv[2]]())

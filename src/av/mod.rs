@@ -17,6 +17,7 @@ pub(crate) mod decoder;
 pub(crate) mod dict;
 pub(crate) mod encoder;
 pub(crate) mod error;
+pub(crate) mod fragments;
 pub(crate) mod frame;
 pub(crate) mod graph;
 pub(crate) mod hardware;

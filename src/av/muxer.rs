@@ -1,4 +1,4 @@
-//! A container file that is being written.
+//! A container that is being written, to a file or to memory.
 
 use std::ffi::{CStr, c_int};
 use std::ptr;
@@ -9,9 +9,11 @@ use super::dict::Dict;
 use super::error::{AvError, check};
 use super::packet::Packet;
 
-/// A container file with its streams.
+/// A container with its streams.
 pub(crate) struct Muxer {
     context: *mut ffi::AVFormatContext,
+    /// Whether what is written stays in memory until it is taken.
+    in_memory: bool,
     /// Whether the header is written, so that the trailer may be.
     started: bool,
 }
@@ -28,12 +30,54 @@ impl Muxer {
         check(unsafe {
             ffi::avformat_alloc_output_context2(&raw mut context, ptr::null(), format.as_ptr(), url.as_ptr())
         })?;
-        let muxer = Self { context, started: false };
+        let muxer = Self { context, in_memory: false, started: false };
         // SAFETY: the context is ours; the file is closed in `close`.
         check(unsafe {
             ffi::avio_open(&raw mut (*context).pb, url.as_ptr(), ffi::AVIO_FLAG_WRITE as c_int)
         })?;
         Ok(muxer)
+    }
+
+    /// A container of the named format in memory; [`take`](Self::take) gives what was written.
+    pub(crate) fn in_memory(format: &CStr) -> Result<Self, AvError> {
+        super::init();
+        let mut context = ptr::null_mut();
+        // SAFETY: the name is NUL-terminated; on failure nothing is allocated.
+        check(unsafe {
+            ffi::avformat_alloc_output_context2(&raw mut context, ptr::null(), format.as_ptr(), ptr::null())
+        })?;
+        let muxer = Self { context, in_memory: true, started: false };
+        // SAFETY: the context is ours; the buffer is freed in `close`.
+        check(unsafe { ffi::avio_open_dyn_buf(&raw mut (*context).pb) })?;
+        Ok(muxer)
+    }
+
+    /// What was written to memory since the last call.
+    pub(crate) fn take(&mut self) -> Result<Vec<u8>, AvError> {
+        let bytes = self.close_memory();
+        // SAFETY: the context is ours and has no buffer now.
+        check(unsafe { ffi::avio_open_dyn_buf(&raw mut (*self.context).pb) })?;
+        Ok(bytes)
+    }
+
+    /// Copies and frees the buffer in memory, if there is one.
+    fn close_memory(&mut self) -> Vec<u8> {
+        let mut buffer = ptr::null_mut();
+        // SAFETY: the buffer was opened by `avio_open_dyn_buf` where there is one, and is not used any more; what it
+        // holds is as long as stated, and ours to free.
+        unsafe {
+            let file = std::mem::replace(&mut (*self.context).pb, ptr::null_mut());
+            if file.is_null() {
+                return Vec::new();
+            }
+            let length = usize::try_from(ffi::avio_close_dyn_buf(file, &raw mut buffer)).unwrap_or(0);
+            let bytes = match buffer.is_null() {
+                true => Vec::new(),
+                false => std::slice::from_raw_parts(buffer, length).to_vec(),
+            };
+            ffi::av_free(buffer.cast());
+            bytes
+        }
     }
 
     /// Whether codec headers belong into the container's own.
@@ -84,6 +128,7 @@ impl Muxer {
             check(ffi::avcodec_parameters_copy((*stream).codecpar, parameters))?;
             // The tag belongs to the other container; the muxer finds its own.
             (*(*stream).codecpar).codec_tag = 0;
+            (*stream).sample_aspect_ratio = (*parameters).sample_aspect_ratio;
         }
         Ok(index)
     }
@@ -97,6 +142,18 @@ impl Muxer {
             }
             (*stream).time_base = ffi::AVRational { num: base.0, den: base.1 };
             Ok((stream, (*stream).index as usize))
+        }
+    }
+
+    /// States the average rate of stream `index`, where it is known.
+    pub(crate) fn set_rate(&mut self, index: usize, rate: Option<(i32, i32)>) {
+        // SAFETY: the pointer is read only for indices below the number of streams.
+        unsafe {
+            if let Some((num, den)) = rate
+                && index < (*self.context).nb_streams as usize
+            {
+                (**(*self.context).streams.add(index)).avg_frame_rate = ffi::AVRational { num, den };
+            }
         }
     }
 
@@ -127,6 +184,20 @@ impl Muxer {
         self.check_file()
     }
 
+    /// Writes a packet as a fragment of MP4 by itself, at exactly its time (with `frag_custom`).
+    pub(crate) fn write_alone(&mut self, packet: &mut Packet) -> Result<(), AvError> {
+        // SAFETY: the header is written by `start`; the muxer's own options are in `priv_data`, whose first field is
+        // their class, and the strings are NUL-terminated. A null packet ends the fragment.
+        unsafe {
+            // Without this the muxer moves it to where the durations before it end.
+            let options = (*self.context).priv_data;
+            check(ffi::av_opt_set(options, c"movflags".as_ptr(), c"+frag_discont".as_ptr(), 0))?;
+            check(ffi::av_write_frame(self.context, packet.as_mut_ptr()))?;
+            check(ffi::av_write_frame(self.context, ptr::null_mut()))?;
+        }
+        self.check_file()
+    }
+
     /// Writes what is left and the trailer, and closes the file.
     pub(crate) fn finish(mut self) -> Result<(), AvError> {
         if self.started {
@@ -144,6 +215,10 @@ impl Muxer {
     }
 
     fn close(&mut self) -> Result<(), AvError> {
+        if self.in_memory {
+            self.close_memory();
+            return Ok(());
+        }
         // SAFETY: closes the file, which may be closed (null) already.
         check(unsafe { ffi::avio_closep(&raw mut (*self.context).pb) }).map(drop)
     }

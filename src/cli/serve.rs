@@ -70,6 +70,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
 
+    /// Record the rooms' video and findings in this folder; video that comes coded is kept as it is
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+
     /// Check the settings, the token file, the certificate and the rooms, then exit
     #[arg(long)]
     pub check_config: bool,
@@ -113,6 +117,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         tls_key: args.tls_key.clone(),
         log_format: args.log_format.map(|format| format == LogFormat::Json),
         audit_log: args.audit_log.clone(),
+        record: args.record.clone(),
         rooms: args.room.clone(),
         allow_origins: args.allow_origin.clone(),
         allow_hosts: args.allow_host.clone(),
@@ -148,6 +153,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             buffer_size: settings.buffer_size.value,
             decode_threads: 0,
             enabled: settings.enabled.value,
+            record: server.record.value,
         },
         rooms,
         model: args.model.model.clone(),
@@ -179,6 +185,7 @@ fn started(name: &str, source: &str) -> StartStream {
         target_fps: None,
         max_latency_ms: None,
         buffer_size: None,
+        record: None,
     }
 }
 

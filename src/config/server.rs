@@ -8,6 +8,7 @@
 //! tls_key = "/etc/endort/tls.key"
 //! log_format = "json"
 //! audit_log = "/var/lib/endort/audit.jsonl"
+//! record = "/var/lib/endort/recordings"
 //! allow_origins = ["https://ward.example"]
 //! allow_hosts = ["tower3"]
 //!
@@ -27,13 +28,14 @@ use crate::error::Result;
 
 /// The table's name.
 pub(super) const TABLE: &str = "server";
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "listen",
     "token_file",
     "tls_cert",
     "tls_key",
     "log_format",
     "audit_log",
+    "record",
     "allow_origins",
     "allow_hosts",
     "rooms",
@@ -57,6 +59,8 @@ pub struct ServerFlags {
     pub log_format: Option<bool>,
     /// `--audit-log`
     pub audit_log: Option<PathBuf>,
+    /// `--record`
+    pub record: Option<PathBuf>,
     /// `--room`, name and source
     pub rooms: Vec<(String, String)>,
     /// `--allow-origin`
@@ -91,6 +95,8 @@ pub struct Server {
     pub log_json: Setting<bool>,
     /// Where it is kept who started and stopped what.
     pub audit_log: Setting<Option<PathBuf>>,
+    /// Folder for recordings; rooms are recorded where there is one.
+    pub record: Setting<Option<PathBuf>>,
     /// Rooms by name; a flag replaces the file's room of the same name.
     pub rooms: Vec<RoomSetting>,
     /// Origins besides the server's own.
@@ -108,6 +114,7 @@ impl Default for Server {
             tls_key: Setting::default_of(None),
             log_json: Setting::default_of(false),
             audit_log: Setting::default_of(None),
+            record: Setting::default_of(None),
             rooms: Vec::new(),
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
@@ -146,6 +153,7 @@ impl Server {
             ("tls_cert".to_owned(), path(&self.tls_cert.value), &self.tls_cert.origin),
             ("tls_key".to_owned(), path(&self.tls_key.value), &self.tls_key.origin),
             ("audit_log".to_owned(), path(&self.audit_log.value), &self.audit_log.origin),
+            ("record".to_owned(), path(&self.record.value), &self.record.origin),
             ("log_format".to_owned(), format.to_owned(), &self.log_json.origin),
         ];
         for room in &self.rooms {
@@ -166,6 +174,7 @@ impl Server {
                 "token_file" => self.token_file.set(Some(text()?.into()), &place),
                 "tls_cert" => self.tls_cert.set(Some(text()?.into()), &place),
                 "audit_log" => self.audit_log.set(Some(text()?.into()), &place),
+                "record" => self.record.set(Some(text()?.into()), &place),
                 "tls_key" => self.tls_key.set(Some(text()?.into()), &place),
                 "log_format" => match text()?.as_str() {
                     "text" => self.log_json.set(false, &place),
@@ -204,6 +213,7 @@ impl Server {
         path(&mut self.tls_cert, &flags.tls_cert, "--tls-cert");
         path(&mut self.tls_key, &flags.tls_key, "--tls-key");
         path(&mut self.audit_log, &flags.audit_log, "--audit-log");
+        path(&mut self.record, &flags.record, "--record");
         if let Some(json) = flags.log_format {
             self.log_json.set(json, &Origin::Flag("--log-format"));
         }

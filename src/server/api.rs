@@ -72,6 +72,9 @@ pub struct StartStream {
     #[serde(default, deserialize_with = "whole")]
     #[schemars(range(min = 1, max = 1024))]
     pub buffer_size: Option<usize>,
+    /// Whether video and findings are recorded; where absent, they are if the server has a folder for recordings.
+    #[serde(default)]
+    pub record: Option<bool>,
 }
 
 /// A whole number, written `5` or `5.0`: to JSON they are the same.
@@ -169,6 +172,9 @@ pub struct RoomInfo {
     pub width: usize,
     /// Height of its pictures; 0 before the first.
     pub height: usize,
+    /// Media type of the video that `video=fmp4` gives; absent where the source is not H.264, or is de-identified.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub video: Option<String>,
     /// The model's name, or `none`.
     pub model: String,
     /// What executes it, or `none`.
@@ -188,8 +194,43 @@ pub struct RoomInfo {
     pub ai_restarts: u64,
     /// Findings since the start, counted once per track.
     pub findings: u64,
+    /// How its recording fares; absent where it is not recorded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recording: Option<Recording>,
     /// Its figures.
     pub figures: Figures,
+}
+
+/// What becomes of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordingState {
+    /// Nothing has come that could be recorded.
+    Waiting,
+    /// Files are being written.
+    Recording,
+    /// The room has ended, and its files are whole.
+    Finished,
+    /// It could not be written; the room goes on without.
+    Failed,
+}
+
+/// How a room's recording fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Recording {
+    /// What becomes of it.
+    pub state: RecordingState,
+    /// Why, where there is something to say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<String>,
+    /// Names of the newest video and its records, once they are whole; until then they end in `.part`.
+    pub files: Vec<String>,
+    /// Frames recorded since the room's start.
+    pub frames: u64,
+    /// Records of frames since the room's start.
+    pub records: u64,
+    /// Frames and records that were lost because the disk was too slow.
+    pub lost: u64,
 }
 
 /// `GET /video/streams`
@@ -275,6 +316,18 @@ pub enum Message {
         frame_id: u64,
         /// Its presentation time.
         pts_ms: f64,
+        /// Width of the frame that findings are measured in.
+        width: usize,
+        /// Height of that frame.
+        height: usize,
+    },
+    /// The next binary message is the beginning of a video, and those after it are its pictures, one each: fragmented
+    /// MP4. Sent again where the video begins anew.
+    Video {
+        /// Its media type, with its codec.
+        media_type: String,
+        /// Presentation time of the frame that the video shows at its time zero.
+        origin_ms: f64,
         /// Width of the frame that findings are measured in.
         width: usize,
         /// Height of that frame.

@@ -100,7 +100,7 @@ struct Shared {
     rooms: Rooms,
     device: Device,
     log: Log,
-    audit: Option<Audit>,
+    audit: Option<Arc<Audit>>,
     started: Instant,
     stop: Cancel,
     /// Bytes of bodies that are held at this moment.
@@ -168,12 +168,14 @@ impl Server {
                 models.give_back(&options.model, model);
             }
         }
+        let audit = options.audit.as_deref().map(Audit::open).transpose()?.map(Arc::new);
         let rooms = Rooms::new(
             options.defaults.clone(),
             Arc::clone(&models),
             limits.rooms,
             Arc::clone(&counters),
             options.log.clone(),
+            audit.clone(),
         );
         let shared = Arc::new(Shared {
             limits,
@@ -185,7 +187,7 @@ impl Server {
             rooms,
             device: options.device,
             log: options.log,
-            audit: options.audit.as_deref().map(Audit::open).transpose()?,
+            audit,
             started: Instant::now(),
             stop: Cancel::new(),
             body_memory: AtomicU64::new(0),
@@ -292,6 +294,7 @@ impl Shared {
                 ("target_fps", info.figures.target_fps.into()),
                 ("max_latency_ms", info.max_latency_ms.into()),
                 ("buffer_size", room.spec.buffer_size.into()),
+                ("record", room.spec.recordings.is_some().into()),
                 ("frames", info.figures.frames_processed.into()),
                 ("findings", info.findings.into()),
             ],
@@ -301,7 +304,7 @@ impl Shared {
 
 fn start_room(shared: &Shared, wanted: &StartStream) -> Result<()> {
     use rooms::NotStarted;
-    match shared.rooms.start(wanted) {
+    match shared.rooms.start(wanted, OPERATOR) {
         Ok(room) => shared.note_room("room_started", OPERATOR, "", &room),
         Err(NotStarted::Wrong(error)) => Err(error),
         Err(why) => Err(Error::Config {

@@ -16,6 +16,11 @@ impl JsonLines {
     pub fn new(output: Output) -> Self {
         Self { output }
     }
+
+    /// Leaves a file that will not be whole under its temporary name.
+    pub fn keep_part(&mut self) {
+        self.output.keep_part();
+    }
 }
 
 impl Sink for JsonLines {

@@ -3,6 +3,7 @@
 pub mod coco;
 pub mod csv;
 pub mod jsonl;
+pub(crate) mod kept;
 pub mod output;
 pub mod picture;
 pub mod video;

@@ -109,6 +109,13 @@ impl Output {
         self.write(|writer| writer.flush())
     }
 
+    /// Leaves a file that will not be whole under its temporary name.
+    pub fn keep_part(&mut self) {
+        if let Writer::Part(_) = self.writer {
+            self.writer = Writer::Whole;
+        }
+    }
+
     /// Makes the output whole: everything is on the disk, under its final name.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ffmpeg_next::ffi::{AVColorPrimaries, AVColorRange, AVColorSpace, AVColorTransferCharacteristic};
 
 use super::Sink;
+use super::kept::{READABLE, rename};
 use super::output::part_path;
 use crate::av::audio::{Audio, MICROSECONDS};
 use crate::av::chain::Turn;
@@ -26,6 +27,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frame::{Color, Frame, Matrix, Picture, PixelFormat, Range};
 use crate::source::SourceInfo;
+use crate::source::tap::KEPT_IN;
 
 /// Endings that can be written, and FFmpeg's names of their containers. All take H.264; MP4 and MOV keep every
 /// time stamp exactly, Matroska to the millisecond, MPEG-TS to 1/90000 s.
@@ -46,18 +48,20 @@ pub struct VideoOptions {
     pub threads: usize,
     /// Whether the source's sound is kept.
     pub audio: bool,
+    /// Whether a file that is not whole is kept as `NAME.part`; in Matroska it can be read up to its last second.
+    pub keep_part: bool,
 }
 
 impl Default for VideoOptions {
     fn default() -> Self {
-        Self { preset: "veryfast".to_owned(), crf: 20, threads: 0, audio: true }
+        Self { preset: "veryfast".to_owned(), crf: 20, threads: 0, audio: true, keep_part: false }
     }
 }
 
 /// Writes H.264 in MP4 that browsers play (or the container of the output's ending).
 ///
 /// The file is written as `NAME.part` and gets its name when [`finish`](Sink::finish) succeeds; dropped
-/// before, it is removed. Each frame keeps its time stamp. Clocks that start anywhere (MPEG-TS, cameras)
+/// before, it is removed (unless [`VideoOptions::keep_part`] says otherwise). Each frame keeps its time stamp. Clocks that start anywhere (MPEG-TS, cameras)
 /// start at zero. H.264 at 4:2:0 has even sizes only: an odd picture gets one more column or row, which
 /// repeats the last. Frames that change their size on the way are scaled to that of the first.
 pub struct VideoSink {
@@ -148,11 +152,7 @@ impl Sink for VideoSink {
             }
             State::Failed => return Err(self.write_error(AvError::INVALID_DATA)),
         }
-        let part = part_path(&self.target);
-        File::open(&part)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| std::fs::rename(&part, &self.target))
-            .map_err(Error::write(&self.target))?;
+        rename(&self.target)?;
         self.state = State::Finished;
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Sink for VideoSink {
 
 impl Drop for VideoSink {
     fn drop(&mut self) {
-        if !matches!(self.state, State::Finished) {
+        if !matches!(self.state, State::Finished) && !self.options.keep_part {
             // Nothing more can be done about a file that will not go.
             std::fs::remove_file(part_path(&self.target)).ok();
         }
@@ -221,6 +221,9 @@ impl VideoSink {
             options.set("movflags", "+faststart");
             // A first frame after time zero is stored in the movie's own ticks: by default milliseconds.
             options.set("movie_timescale", &movie_timescale(base).to_string());
+        }
+        if self.options.keep_part && self.format == KEPT_IN {
+            READABLE.iter().for_each(|(key, value)| options.set(key, value));
         }
         muxer.start(options).map_err(|e| self.write_error(e))?;
         Ok(Writing {

@@ -13,10 +13,11 @@ fn python() -> Option<PathBuf> {
     named.or_else(|| Some(root.join(".venv/bin/python")).filter(|path| path.exists()))
 }
 
-fn run(script: &str, args: &[&str], server: &Server) {
+/// Runs a script against a server, and gives what it printed; `None` where it cannot be run here.
+pub fn run(script: &str, args: &[&str], server: &Server) -> Option<String> {
     let Some(python) = python() else {
         eprintln!("skipped: set ENDORT_PYTHON, or make test builds .venv with tests/requirements.txt");
-        return;
+        return None;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
     let output = Command::new(python)
@@ -29,9 +30,12 @@ fn run(script: &str, args: &[&str], server: &Server) {
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(77) {
         eprintln!("skipped: {said}");
-        return;
+        return None;
     }
     assert!(output.status.success(), "{said}\n{}", server.log());
+    let printed = String::from_utf8(output.stdout).unwrap();
+    print!("{printed}");
+    Some(printed)
 }
 
 fn case(name: &str) {
@@ -86,6 +90,14 @@ fn the_page_shows_findings_on_the_right_spot_of_the_right_frame() {
     crate::small_model::write(&sandbox);
     let server = Server::start_in(sandbox, &["--model", "red.onnx", "--threads", "1"]);
     run("serve_browser.py", &["findings_on_the_right_spot"], &server);
+}
+
+#[test]
+fn the_page_plays_h264_as_it_came_with_findings_on_the_right_frame() {
+    let sandbox = Sandbox::new();
+    crate::small_model::write(&sandbox);
+    let server = Server::start_in(sandbox, &["--model", "red.onnx", "--threads", "1"]);
+    run("serve_browser.py", &["h264_as_it_came"], &server);
 }
 
 #[test]

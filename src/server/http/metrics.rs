@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::server::Shared;
-use crate::server::api::State;
+use crate::server::api::{Recording, RecordingState, State};
 use crate::server::limits::Bound;
 use crate::server::rooms::stats::Buckets;
 
@@ -159,6 +159,33 @@ fn rooms(text: &mut Text, shared: &Shared) {
         text.family(name, kind, help);
         for info in &infos {
             text.sample(name, &[("room", &info.room)], value(info));
+        }
+    }
+    type Recorded = (&'static str, &'static str, &'static str, fn(&Recording) -> f64);
+    let recorded: [Recorded; 4] = [
+        ("endort_room_recording", "gauge", "1 while the room is recorded.", |recording| {
+            f64::from(u8::from(recording.state == RecordingState::Recording))
+        }),
+        (
+            "endort_room_recording_failed",
+            "gauge",
+            "1 once its recording could not be written.",
+            |recording| f64::from(u8::from(recording.state == RecordingState::Failed)),
+        ),
+        ("endort_room_recorded_frames_total", "counter", "Frames recorded.", |recording| {
+            recording.frames as f64
+        }),
+        (
+            "endort_room_recording_lost_total",
+            "counter",
+            "Frames and records that were not recorded.",
+            |recording| recording.lost as f64,
+        ),
+    ];
+    for (name, kind, help, value) in recorded {
+        text.family(name, kind, help);
+        for (info, recording) in infos.iter().filter_map(|info| Some((info, info.recording.as_ref()?))) {
+            text.sample(name, &[("room", &info.room)], value(recording));
         }
     }
     text.family("endort_room_drops_total", "counter", "Frames without findings, by reason.");

@@ -271,6 +271,11 @@ fn parameters(route: &Route) -> Value {
             query("overlay", pictures(), "Pictures with their findings drawn."),
             query("picture_fps", number(0.1, 240.0), "Pictures per second at most."),
             query("pictures", pictures(), "A room's pictures as they came."),
+            query(
+                "video",
+                json!({ "type": "string", "enum": ["none", "fmp4"] }),
+                "A room's H.264 as it came, in fragments of MP4.",
+            ),
         ],
         _ => Vec::new(),
     };

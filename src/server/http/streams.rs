@@ -31,7 +31,7 @@ pub(super) fn start(asked: &Asked, shared: &Arc<Shared>) -> Reply {
             Err(problem) => return problem.into(),
         },
     };
-    let room = match shared.rooms.start(&wanted) {
+    let room = match shared.rooms.start(&wanted, &asked.user) {
         Ok(room) => room,
         Err(why) => {
             return match why {

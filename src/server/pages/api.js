@@ -22,7 +22,8 @@ export const signOut = () => call("/session", { method: "DELETE" });
 
 /**
  * Watches a room for as long as the page is open, connecting again with growing pauses.
- * `on.message(message)` gets texts, `on.picture(announced, blob)` pictures with the text before them.
+ * `on.message(message)` gets texts, `on.picture(announced, blob)` pictures with the text before them,
+ * `on.video(announced, bytes)` the beginning of a video and `on.piece(bytes)` what follows it.
  */
 export function watch(room, parameters, on) {
   let pause = 500;
@@ -32,17 +33,21 @@ export function watch(room, parameters, on) {
     const query = new URLSearchParams({ room, ...parameters });
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     socket = new WebSocket(`${scheme}//${location.host}${API}/video/stream?${query}`, ["endort"]);
+    socket.binaryType = "arraybuffer";
     let announced = null;
     socket.addEventListener("open", () => {
       pause = 500;
     });
     socket.addEventListener("message", ({ data }) => {
       if (typeof data !== "string") {
-        if (announced) on.picture(announced, data);
+        if (announced?.type === "picture") on.picture(announced, new Blob([data]));
+        else if (announced) on.video(announced, data);
+        else on.piece?.(data);
+        announced = null;
         return;
       }
       const message = JSON.parse(data);
-      if (message.type === "picture") announced = message;
+      if (message.type === "picture" || message.type === "video") announced = message;
       else on.message?.(message);
     });
     socket.addEventListener("close", () => {

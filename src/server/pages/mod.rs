@@ -8,7 +8,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Scripts, styles and the icon.
-const ASSETS: [(&str, &str, &[u8]); 11] = [
+const ASSETS: [(&str, &str, &[u8]); 12] = [
     ("style.css", CSS, include_bytes!("style.css")),
     ("api.js", SCRIPT, include_bytes!("api.js")),
     ("docs.js", SCRIPT, include_bytes!("docs.js")),
@@ -19,6 +19,7 @@ const ASSETS: [(&str, &str, &[u8]); 11] = [
     ("text.js", SCRIPT, include_bytes!("text.js")),
     ("text-en.js", SCRIPT, include_bytes!("text-en.js")),
     ("text-fa.js", SCRIPT, include_bytes!("text-fa.js")),
+    ("video.js", SCRIPT, include_bytes!("video.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("icon.svg")),
 ];
 

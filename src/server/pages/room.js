@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { draw } from "./draw.js";
 import { clock, number, t, translate } from "./text.js";
+import { player, plays } from "./video.js";
 
 /** A picture waits this long for its own findings; then it is shown with the latest that are young enough. */
 const HOLD_MS = 100;
@@ -24,20 +25,34 @@ let lastShown = 0;
 let operator = false;
 /** Pictures that are decoded and not shown yet, oldest first. */
 const waiting = [];
-/** What is known about frames: their findings, or null where there will be none. */
+/** What is known about frames, by number and by time: their findings, or null where there will be none. */
 const known = new Map();
 let latest = { frame: -1, pts: -Infinity, detections: [] };
 let decoding = Promise.resolve();
+/** How pictures come: as "fmp4" where room and browser can, else as "jpeg". */
+let way = null;
+let unwatch = () => {};
+let videoFailed = false;
+/** What the server announced of the video that plays. */
+let video = null;
 
-function learn(frame, detections) {
-  known.set(frame, detections);
-  if (known.size > 256) known.delete(known.keys().next().value);
+function learn(key, value) {
+  known.set(key, value);
+  if (known.size > 512) known.delete(known.keys().next().value);
+}
+
+/** What is known about a picture: of one of a video, by its time to the nearest millisecond or its neighbours. */
+function own({ frame_id, pts_ms }) {
+  if (frame_id !== undefined) return known.get(frame_id);
+  const ms = Math.round(pts_ms);
+  return [ms, ms - 1, ms + 1].map((ms) => known.get(`${ms} ms`)).find((found) => found);
 }
 
 function onMessage(message) {
   switch (message.type) {
     case "result":
-      learn(message.frame_id, message.detections);
+      learn(message.frame_id, message);
+      learn(`${Math.round(message.pts_ms)} ms`, message);
       if (message.frame_id > latest.frame) {
         latest = { frame: message.frame_id, pts: message.pts_ms, detections: message.detections };
       }
@@ -53,20 +68,56 @@ function onMessage(message) {
   }
 }
 
-function onPicture(announced, blob) {
+function onPicture(announced, picture) {
   const arrived = performance.now();
+  const decoded = createImageBitmap(picture);
   decoding = decoding.then(async () => {
-    const bitmap = await createImageBitmap(blob);
+    const bitmap = await decoded;
     waiting.push({ ...announced, bitmap, arrived });
     while (waiting.length > MAX_WAITING) waiting.shift().bitmap.close();
   }).catch(() => {});
+}
+
+const screen = player(byId("video"), {
+  picture: (pts_ms) => {
+    if (way === "fmp4") onPicture({ pts_ms, width: video.width, height: video.height }, byId("video"));
+  },
+  failed: () => {
+    videoFailed = true;
+    watch();
+  },
+});
+
+/** Has pictures come in the best way that there is now. */
+function watch() {
+  const best = plays(info?.video) && !videoFailed ? "fmp4" : "jpeg";
+  if (best === way) return;
+  way = best;
+  stage.dataset.way = way;
+  unwatch();
+  if (way === "jpeg") screen.stop();
+  unwatch = api.watch(room, way === "fmp4" ? { video: "fmp4" } : { pictures: "jpeg" }, {
+    message: (message) => {
+      connected = true;
+      onMessage(message);
+    },
+    picture: onPicture,
+    video: (announced, head) => {
+      video = announced;
+      screen.begin(announced, head);
+    },
+    piece: (piece) => screen.push(piece),
+    closed: () => {
+      connected = false;
+    },
+  });
 }
 
 /** The newest picture that is ready to be shown; older ones are let go. */
 function next(now) {
   for (let index = waiting.length - 1; index >= 0; index--) {
     const candidate = waiting[index];
-    if (known.has(candidate.frame_id) || now - candidate.arrived > HOLD_MS || info?.ai_off) {
+    if (own(candidate) !== undefined || now - candidate.arrived > HOLD_MS || info?.ai_off) {
       waiting.splice(0, index).forEach((old) => old.bitmap.close());
       return waiting.shift();
     }
@@ -83,13 +134,15 @@ function present(now) {
     }
     picture.getContext("2d").drawImage(bitmap, 0, 0, width, height);
     bitmap.close();
-    const own = known.get(shown.frame_id);
+    const found = own(shown);
     const young = info && shown.pts_ms - latest.pts <= info.max_latency_ms;
-    const detections = info?.ai_off ? [] : own ?? (young ? latest.detections : []);
+    const detections = info?.ai_off ? [] : found?.detections ?? (young ? latest.detections : []);
     draw(overlay, showFindings ? detections : [], width, height);
-    stage.dataset.frame = shown.frame_id;
-    stage.dataset.findingsFrame = own ? shown.frame_id : latest.frame;
+    stage.dataset.frame = shown.frame_id ?? found?.frame_id ?? -1;
+    stage.dataset.findingsFrame = found?.frame_id ?? latest.frame;
     stage.dataset.findings = detections.length;
+    stage.dataset.ptsMs = shown.pts_ms;
+    stage.dataset.behindMs = way === "fmp4" ? screen.behind() : 0;
     lastShown = now;
   }
   const frozen = now - lastShown > FROZEN_MS;
@@ -98,6 +151,10 @@ function present(now) {
 }
 
 function setInfo(value) {
+  if (info && info.stream_id !== value.stream_id) {
+    known.clear();
+    latest = { frame: -1, pts: -Infinity, detections: [] };
+  }
   info = value;
   const state = byId("state");
   state.dataset.state = info.state;
@@ -115,6 +172,7 @@ function setInfo(value) {
   const source = byId("start").elements.source;
   if (!source.value) source.value = info.source;
   setFigures(info.figures);
+  watch();
 }
 
 function setFigures(figures) {
@@ -207,15 +265,6 @@ form.addEventListener("submit", async (event) => {
 });
 
 operator = (await api.whoAmI()).role === "operate";
-api.watch(room, { pictures: "jpeg" }, {
-  message: (message) => {
-    connected = true;
-    onMessage(message);
-  },
-  picture: onPicture,
-  closed: () => {
-    connected = false;
-  },
-});
-refresh();
+await refresh();
+watch();
 requestAnimationFrame(present);

@@ -12,12 +12,35 @@ use crate::server::limits::{Bound, Counters};
 
 /// Text messages that wait for one viewer.
 const MAX_TEXTS: usize = 256;
+/// Pieces of video that wait for one viewer, and their bytes.
+const MAX_PIECES: usize = 300;
+const MAX_PIECE_BYTES: usize = 16 << 20;
 
-/// A picture with the text that announces it.
+/// A picture, or the beginning of a video, with the text that announces it.
 #[derive(Debug)]
 pub(in crate::server) struct Announced {
     pub(in crate::server) text: String,
-    pub(in crate::server) jpeg: Vec<u8>,
+    pub(in crate::server) bytes: Vec<u8>,
+}
+
+/// A piece of video.
+#[derive(Debug, Clone)]
+pub(in crate::server) enum Piece {
+    /// What comes before all fragments; another one where the video begins anew.
+    Head(Arc<Announced>),
+    /// A picture with which decoding can begin.
+    Key(Arc<[u8]>),
+    /// Any other picture.
+    Fragment(Arc<[u8]>),
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Head(head) => head.bytes.len(),
+            Self::Key(bytes) | Self::Fragment(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// Which pictures a viewer wants.
@@ -28,6 +51,8 @@ pub(in crate::server) enum Pictures {
     Plain,
     /// With the findings drawn.
     Drawn,
+    /// As coded video, where the room has it.
+    Video,
 }
 
 /// What waits for one viewer.
@@ -35,6 +60,10 @@ pub(in crate::server) enum Pictures {
 struct Queue {
     texts: VecDeque<Arc<str>>,
     picture: Option<Arc<Announced>>,
+    video: VecDeque<Piece>,
+    video_bytes: usize,
+    /// Pieces are left out until the next key frame.
+    skipping: bool,
     closed: bool,
     /// When the next picture may come.
     due: Option<Instant>,
@@ -57,6 +86,7 @@ pub(in crate::server) struct Mailbox {
 pub(in crate::server) enum Mail {
     Text(Arc<str>),
     Picture(Arc<Announced>),
+    Fragment(Arc<[u8]>),
     /// There will be no more.
     Closed,
 }
@@ -101,6 +131,33 @@ impl Mailbox {
         self.ring();
     }
 
+    /// Queues a piece of video. A viewer that is too slow loses what waits, and goes on with the next key frame.
+    pub(in crate::server) fn piece(&self, piece: &Piece) {
+        let mut queue = self.lock();
+        match piece {
+            Piece::Fragment(_) if queue.skipping => return,
+            Piece::Head(_) => {
+                queue.video.clear();
+                queue.video_bytes = 0;
+            }
+            Piece::Key(_) | Piece::Fragment(_) => {}
+        }
+        queue.skipping = false;
+        if queue.video.len() >= MAX_PIECES || queue.video_bytes + piece.len() > MAX_PIECE_BYTES {
+            queue.video.retain(|piece| matches!(piece, Piece::Head(_)));
+            queue.video_bytes = queue.video.iter().map(Piece::len).sum();
+            self.counters.hit(Bound::ViewerQueue);
+            if let Piece::Fragment(_) = piece {
+                queue.skipping = true;
+                return;
+            }
+        }
+        queue.video_bytes += piece.len();
+        queue.video.push_back(piece.clone());
+        drop(queue);
+        self.ring();
+    }
+
     /// Whether a picture of this kind would be taken now.
     fn is_due(&self, kind: Pictures) -> bool {
         self.wants == kind && self.lock().due.is_none_or(|due| Instant::now() >= due)
@@ -120,6 +177,13 @@ impl Mailbox {
         }
         if let Some(picture) = queue.picture.take() {
             return Some(Mail::Picture(picture));
+        }
+        if let Some(piece) = queue.video.pop_front() {
+            queue.video_bytes -= piece.len();
+            return Some(match piece {
+                Piece::Head(head) => Mail::Picture(head),
+                Piece::Key(bytes) | Piece::Fragment(bytes) => Mail::Fragment(bytes),
+            });
         }
         queue.closed.then_some(Mail::Closed)
     }
@@ -181,6 +245,15 @@ impl Hub {
         });
     }
 
+    /// Sends a piece of video to those who want it.
+    pub(in crate::server) fn piece(&self, piece: &Piece) {
+        self.each(|viewer| {
+            if viewer.wants == Pictures::Video {
+                viewer.piece(piece);
+            }
+        });
+    }
+
     /// Lets everybody go.
     pub(in crate::server) fn close(&self) {
         self.each(Mailbox::close);
@@ -227,17 +300,36 @@ mod tests {
         hub.join(&slow);
         for n in 0..MAX_TEXTS + 10 {
             hub.text(&Arc::from(n.to_string()));
-            let jpeg = vec![n as u8];
-            hub.picture(Pictures::Plain, &Arc::new(Announced { text: String::new(), jpeg }));
+            let bytes = vec![n as u8];
+            hub.picture(Pictures::Plain, &Arc::new(Announced { text: String::new(), bytes }));
         }
         assert_eq!(counters.hits(Bound::ViewerQueue), 10);
         let Some(Mail::Text(first)) = slow.take() else { panic!("no text") };
         assert_eq!(&*first, "10");
         while let Some(mail) = slow.take() {
             if let Mail::Picture(picture) = mail {
-                assert_eq!(picture.jpeg, [(MAX_TEXTS + 9) as u8]);
+                assert_eq!(picture.bytes, [(MAX_TEXTS + 9) as u8]);
             }
         }
+    }
+
+    #[test]
+    fn a_slow_viewer_of_video_goes_on_with_a_key_frame_and_never_without_the_head() {
+        let (slow, counters) = mailbox(Pictures::Video);
+        let hub = Hub::default();
+        hub.join(&slow);
+        hub.piece(&Piece::Head(Arc::new(Announced { text: "head".to_owned(), bytes: vec![0] })));
+        for n in 0..MAX_PIECES + 40 {
+            let bytes: Arc<[u8]> = Arc::from((n as u32).to_be_bytes());
+            hub.piece(&if n % 30 == 0 { Piece::Key(bytes) } else { Piece::Fragment(bytes) });
+        }
+        assert_eq!(counters.hits(Bound::ViewerQueue), 1);
+        assert!(matches!(slow.take(), Some(Mail::Picture(head)) if head.text == "head"));
+        let mut numbers = Vec::new();
+        while let Some(Mail::Fragment(bytes)) = slow.take() {
+            numbers.push(u32::from_be_bytes(bytes[..].try_into().unwrap()) as usize);
+        }
+        assert_eq!(numbers, (330..MAX_PIECES + 40).collect::<Vec<_>>());
     }
 
     #[test]

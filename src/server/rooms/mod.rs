@@ -2,16 +2,20 @@
 
 pub(super) mod hub;
 pub(super) mod push;
+mod record;
+mod relay;
 mod room;
 mod show;
 pub(super) mod stats;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::api::{Figures, StartStream, Stats, Streams};
+use super::audit::Audit;
 use super::limits::{Bound, Counters};
 use super::log::Log;
 use super::models::Models;
@@ -38,6 +42,8 @@ pub struct Defaults {
     pub decode_threads: usize,
     /// Whether the AI runs at all.
     pub enabled: bool,
+    /// Folder for recordings; without one nothing is recorded.
+    pub record: Option<PathBuf>,
 }
 
 /// Why a room was not started.
@@ -67,6 +73,7 @@ pub(super) struct Rooms {
     limit: usize,
     counters: Arc<Counters>,
     log: Log,
+    audit: Option<Arc<Audit>>,
     closed: AtomicBool,
     /// Pictures that clients had analysed outside any room.
     direct: Mutex<stats::RoomStats>,
@@ -80,6 +87,7 @@ impl Rooms {
         limit: usize,
         counters: Arc<Counters>,
         log: Log,
+        audit: Option<Arc<Audit>>,
     ) -> Self {
         Self {
             rooms: Mutex::default(),
@@ -88,14 +96,15 @@ impl Rooms {
             limit,
             counters,
             log,
+            audit,
             closed: AtomicBool::new(false),
             direct: Mutex::new(stats::RoomStats::new()),
             direct_dropped: AtomicU64::new(0),
         }
     }
 
-    /// Starts a room.
-    pub(super) fn start(&self, wanted: &StartStream) -> Result<Arc<Room>, NotStarted> {
+    /// Starts a room on behalf of `user`.
+    pub(super) fn start(&self, wanted: &StartStream, user: &str) -> Result<Arc<Room>, NotStarted> {
         let (spec, model) = self.spec(wanted)?;
         self.check_free(&spec.name)?;
         // Loading takes a while; other rooms are not held up by it.
@@ -108,7 +117,8 @@ impl Rooms {
             return Err(NotStarted::Runs);
         }
         let name = spec.name.clone();
-        let room = Room::start(random::hex::<8>(), spec, analyzer, self.log.clone())?;
+        let room =
+            Room::start(random::hex::<8>(), spec, analyzer, self.log.clone(), user, self.audit.clone())?;
         rooms.insert(name, Arc::clone(&room));
         Ok(room)
     }
@@ -157,6 +167,14 @@ impl Rooms {
             Some(text) => parse_buffer_size(&text).map_err(|allowed| wrong("buffer_size", text, allowed))?,
         };
         check_source(&wanted.source)?;
+        let recordings = match (wanted.record, &defaults.record) {
+            (Some(true), None) => {
+                let allowed = "the server was started without --record, the folder for recordings";
+                return Err(wrong("record", "true".to_owned(), allowed.to_owned()));
+            }
+            (Some(false), _) => None,
+            (_, folder) => folder.clone(),
+        };
         let model = match (&wanted.model, defaults.enabled) {
             (_, false) => super::models::NONE.to_owned(),
             (Some(model), true) => model.clone(),
@@ -169,6 +187,7 @@ impl Rooms {
             max_latency: Duration::from_secs_f64(max_latency_ms / 1e3),
             buffer_size,
             threads: defaults.decode_threads,
+            recordings,
         };
         Ok((spec, model))
     }

@@ -1,12 +1,15 @@
 //! One room: its source, its model, its budget, and how it fares.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::hub::{Hub, to_text};
+use super::hub::{Hub, Mailbox, to_text};
 use super::push::{self, Fate, Inlet, Pushed};
+use super::record::{Recorder, Setup};
+use super::relay::Relay;
 use super::show::{Show, unix_ms};
 use super::stats::{Buckets, Merged, RoomStats};
 use crate::cancel::Cancel;
@@ -16,9 +19,11 @@ use crate::pipeline::clock::{Clock, RealClock};
 use crate::pipeline::{self, Analyzer, Pace, Policy, Progress, RunOptions};
 use crate::record::FrameRecord;
 use crate::server::api::{Figures, Message, RoomInfo, Seen, State};
+use crate::server::audit::Audit;
 use crate::server::log::{Level, Log};
 use crate::server::watched::{Failures, Incident, MAX_FAILURES, WINDOW, Watched};
 use crate::sink::Sink;
+use crate::source::tap::Tap;
 use crate::source::{self, EventHandler, HwDecode, OpenOptions, Source, SourceEvent};
 
 /// Pause before a source that failed is opened again; it doubles with each further failure.
@@ -38,6 +43,8 @@ pub(in crate::server) struct Spec {
     pub(in crate::server) max_latency: Duration,
     pub(in crate::server) buffer_size: usize,
     pub(in crate::server) threads: usize,
+    /// Where it is recorded, if it is.
+    pub(in crate::server) recordings: Option<PathBuf>,
 }
 
 /// How the room fares, and since when.
@@ -62,6 +69,10 @@ pub(in crate::server) struct Room {
     status: Mutex<Status>,
     stats: Mutex<RoomStats>,
     show: Show,
+    /// Packets of its source, beside the frames.
+    tap: Tap,
+    relay: Relay,
+    recorder: Option<Recorder>,
     progress: Progress,
     clock: RealClock,
     cancel: Cancel,
@@ -80,7 +91,14 @@ impl Room {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(super) fn start(id: String, spec: Spec, analyzer: Option<Watched>, log: Log) -> Result<Arc<Self>> {
+    pub(super) fn start(
+        id: String,
+        spec: Spec,
+        analyzer: Option<Watched>,
+        log: Log,
+        user: &str,
+        audit: Option<Arc<Audit>>,
+    ) -> Result<Arc<Self>> {
         let model = match &analyzer {
             Some(analyzer) => {
                 let sha256 = Some(analyzer.sha256().to_owned());
@@ -88,6 +106,12 @@ impl Room {
             }
             None => ("none".to_owned(), "none".to_owned(), None),
         };
+        let tap = Tap::new();
+        let recorder = spec.recordings.as_ref().map(|folder| {
+            let (folder, user) = (folder.clone(), user.to_owned());
+            let (room, stream_id, log) = (spec.name.clone(), id.clone(), log.clone());
+            Recorder::new(Setup { folder, room, stream_id, user, audit, log }, Some(&tap))
+        });
         let now = SystemTime::now();
         let room = Arc::new_cyclic(|room: &std::sync::Weak<Self>| {
             let (told, fated) = (room.clone(), room.clone());
@@ -120,6 +144,9 @@ impl Room {
                 }),
                 stats: Mutex::new(RoomStats::new()),
                 show: Show::new(spec.max_latency),
+                relay: Relay::new(&tap),
+                tap,
+                recorder,
                 progress: Progress::telling_drops(on_dropped),
                 clock: RealClock::new(),
                 cancel: Cancel::new(),
@@ -158,6 +185,11 @@ impl Room {
         }
     }
 
+    /// Adds a viewer.
+    pub(in crate::server) fn join(&self, mailbox: &Arc<Mailbox>) {
+        self.relay.join(&self.hub, mailbox);
+    }
+
     /// How it fares.
     pub(in crate::server) fn state(&self) -> State {
         self.status().state
@@ -189,6 +221,7 @@ impl Room {
             source: source::redact::redact(&self.spec.source),
             width: status.width,
             height: status.height,
+            video: self.relay.media_type(),
             model,
             runtime,
             model_sha256,
@@ -198,6 +231,7 @@ impl Room {
             reconnects: self.reconnects.load(Ordering::Relaxed),
             ai_restarts: self.ai_restarts.load(Ordering::Relaxed),
             findings: self.show.findings(),
+            recording: self.recorder.as_ref().map(Recorder::status),
             figures: self.figures(),
         }
     }
@@ -233,12 +267,23 @@ impl Room {
         }
         let ended = Cancel::new();
         std::thread::scope(|scope| {
-            let shown = Builder::new().name("show".to_owned()).spawn_scoped(scope, || {
+            let show = || {
                 if let Err(error) = self.show.run(&self.hub, &ended) {
                     self.log.warn("show_ended", [("detail", error.to_string().into())]);
                 }
-            });
-            if let Err(error) = shown {
+            };
+            let relay = || {
+                if let Err(error) = self.relay.run(&self.hub, &ended, || self.tell()) {
+                    self.log.warn("relay_ended", [("detail", error.to_string().into())]);
+                }
+            };
+            let record = || self.recorder.iter().for_each(|recorder| recorder.run(&ended));
+            let threads = [
+                Builder::new().name("show".to_owned()).spawn_scoped(scope, show),
+                Builder::new().name("relay".to_owned()).spawn_scoped(scope, relay),
+                Builder::new().name("record".to_owned()).spawn_scoped(scope, record),
+            ];
+            for error in threads.into_iter().filter_map(|thread| thread.err()) {
                 self.log.warn("no_thread", [("detail", error.to_string().into())]);
             }
             self.attempts(analyzer);
@@ -283,6 +328,9 @@ impl Room {
             let mut status = self.status();
             (status.width, status.height) = (source.info().width, source.info().height);
         }
+        if let Some(recorder) = &self.recorder {
+            recorder.opened(source.info());
+        }
         let options = RunOptions {
             pace: Pace::Source,
             policy: Policy::NewestWins,
@@ -308,6 +356,7 @@ impl Room {
             max_retries: u32::MAX,
             retry_first_open: true,
             on_event: Some(self.listener()),
+            tap: Some(self.tap.clone()),
             ..OpenOptions::default()
         };
         source::open(&self.spec.source, &options, &self.cancel)
@@ -458,6 +507,10 @@ impl Sink for Outlet<'_> {
         let room = self.room;
         room.stats().picture(room.since(frame.captured));
         room.show.picture(frame);
+        room.relay.advance(frame.pts.as_ms(), (frame.picture.width(), frame.picture.height()));
+        if let Some(recorder) = room.recorder.as_ref().filter(|_| !room.tap.flows()) {
+            recorder.frame(frame);
+        }
         if std::mem::take(&mut self.first) || room.state() == State::Reconnecting {
             room.set(room.lively(), None);
         }
@@ -468,6 +521,9 @@ impl Sink for Outlet<'_> {
         let room = self.room;
         room.stats().result(record, room.since(frame.captured));
         room.show.result(frame, record);
+        if let Some(recorder) = &room.recorder {
+            recorder.record(record);
+        }
         if room.ai_off.load(Ordering::Relaxed) {
             room.set_ai(false, None);
         }

@@ -137,7 +137,7 @@ impl Show {
             && let Ok(jpeg) = encode_jpeg(&frame.picture, QUALITY)
         {
             let text = announce(frame)?;
-            hub.picture(Pictures::Plain, &Arc::new(Announced { text, jpeg }));
+            hub.picture(Pictures::Plain, &Arc::new(Announced { text, bytes: jpeg }));
         }
         if hub.wants(Pictures::Drawn) {
             let mut picture = frame.picture.clone();
@@ -148,7 +148,7 @@ impl Show {
             }
             if let Ok(jpeg) = encode_jpeg(&picture, QUALITY) {
                 let text = announce(frame)?;
-                hub.picture(Pictures::Drawn, &Arc::new(Announced { text, jpeg }));
+                hub.picture(Pictures::Drawn, &Arc::new(Announced { text, bytes: jpeg }));
             }
         }
         Ok(())

@@ -277,8 +277,8 @@ impl Out {
             width: frame.picture.width(),
             height: frame.picture.height(),
         };
-        if let (Ok(text), Ok(jpeg)) = (to_text(&announced), encode_jpeg(&frame.picture, QUALITY)) {
-            self.mailbox.picture(Arc::new(Announced { text: text.to_string(), jpeg }));
+        if let (Ok(text), Ok(bytes)) = (to_text(&announced), encode_jpeg(&frame.picture, QUALITY)) {
+            self.mailbox.picture(Arc::new(Announced { text: text.to_string(), bytes }));
         }
     }
 

@@ -68,11 +68,11 @@ pub(super) fn run(stream: Stream, received: Vec<u8>, plan: Plan, id: &str, share
     let Ok(mailbox) = Mailbox::new(plan.pictures, plan.gap, Arc::clone(&shared.counters)) else { return };
     let part = match &plan.wanted {
         Wanted::Watch(room) => {
-            room.hub.join(&mailbox);
+            room.join(&mailbox);
             Part::Watches(Arc::clone(room))
         }
         Wanted::Feed(seat) => {
-            seat.room.hub.join(&mailbox);
+            seat.room.join(&mailbox);
             Part::Feeds(Arc::clone(&seat.room))
         }
         Wanted::Analyse(settings) => Part::Analyses(Box::new(Analysis::new(
@@ -263,7 +263,7 @@ impl Session<'_> {
         self.flush()?;
         while self.blocked.is_none() {
             if let Some(picture) = self.following.take() {
-                self.send(Packet::Binary(Bytes::copy_from_slice(&picture.jpeg)))?;
+                self.send(Packet::Binary(Bytes::copy_from_slice(&picture.bytes)))?;
                 continue;
             }
             match self.mailbox.take() {
@@ -272,6 +272,7 @@ impl Session<'_> {
                     self.send(Packet::text(picture.text.as_str()))?;
                     self.following = Some(picture);
                 }
+                Some(Mail::Fragment(bytes)) => self.send(Packet::Binary(Bytes::copy_from_slice(&bytes)))?,
                 Some(Mail::Closed) => return Err(Ending(CloseCode::Normal, "the room has ended")),
                 None => break,
             }

@@ -13,7 +13,8 @@ use crate::server::rooms::Room;
 use crate::server::rooms::hub::Pictures;
 use crate::server::routes;
 
-const KNOWN: [&str; 7] = ["room", "push", "model", "max_latency_ms", "overlay", "pictures", "picture_fps"];
+const KNOWN: [&str; 8] =
+    ["room", "push", "model", "max_latency_ms", "overlay", "pictures", "picture_fps", "video"];
 
 /// What is to be done, checked.
 pub(in crate::server) struct Plan {
@@ -61,9 +62,10 @@ pub(in crate::server) fn plan(query: &str, identity: &Identity, shared: &Shared)
         },
     };
     let plain = one_of(query, "pictures", &[("none", false), ("jpeg", true)])?;
+    let video = one_of(query, "video", &[("none", false), ("fmp4", true)])?;
     let Some(name) = room else {
-        if feeds || plain == Some(true) {
-            return Err(Refusal::new(400, "push and pictures go with room alone"));
+        if feeds || plain == Some(true) || video == Some(true) {
+            return Err(Refusal::new(400, "push, pictures and video go with room alone"));
         }
         let max_latency_ms = match routes::query(query, "max_latency_ms")? {
             Some(text) => parse_max_latency_ms(&text)
@@ -83,13 +85,15 @@ pub(in crate::server) fn plan(query: &str, identity: &Identity, shared: &Shared)
             return Err(Refusal::new(400, format!("{setting} is set where the room is started")));
         }
     }
-    let pictures = match (overlay, plain) {
-        (Some(Overlay::Jpeg), Some(true)) => {
-            return Err(Refusal::new(400, "overlay=jpeg and pictures=jpeg exclude each other"));
+    let pictures = match (overlay == Some(Overlay::Jpeg), plain == Some(true), video == Some(true)) {
+        (true, false, false) => Pictures::Drawn,
+        (false, true, false) => Pictures::Plain,
+        (false, false, true) => Pictures::Video,
+        (false, false, false) => Pictures::None,
+        _ => {
+            let detail = "overlay=jpeg, pictures=jpeg and video=fmp4 exclude each other";
+            return Err(Refusal::new(400, detail));
         }
-        (Some(Overlay::Jpeg), _) => Pictures::Drawn,
-        (_, Some(true)) => Pictures::Plain,
-        _ => Pictures::None,
     };
     let room = shared.rooms.get(&name).ok_or_else(|| Refusal::new(404, "there is no such room"))?;
     if room.is_over() {
