@@ -1,5 +1,6 @@
 //! Pictures in, findings out: field of view, preprocess, postprocess, tracking, overlay.
 
+pub mod deidentify;
 pub mod fov;
 pub mod metrics;
 pub mod overlay;

@@ -1,5 +1,6 @@
 //! A picture reduced to a coarse grid of cells, and which of them show tissue.
 
+use super::shape::Shape;
 use crate::frame::{Picture, PixelFormat, Range};
 use crate::vision::Crop;
 
@@ -151,9 +152,9 @@ impl Grid {
 
     /// The bounding box in pixels of the largest connected region of `lit`; `None` if it is no endoscope's
     /// picture: too small, or too far from a disc, an octagon or a rectangle.
-    pub fn bounds(&mut self, lit: &[bool]) -> Option<Crop> {
+    pub fn bounds(&mut self, lit: &[bool]) -> Option<(Crop, Shape)> {
         self.consolidate(lit);
-        let (rows, columns) = self.largest_component()?;
+        let Component { rows, columns, spans } = self.largest_component()?;
         let pick = |profile: &[usize]| {
             let least = (profile.iter().max().copied().unwrap_or(0) as f64 * TRIM).ceil() as usize;
             let first = profile.iter().position(|&count| count >= least.max(1))?;
@@ -168,7 +169,10 @@ impl Grid {
         let (width, height) = self.frame;
         let (x, y) = (left * self.step, top * self.step);
         let (right, bottom) = ((right * self.step).min(width), (bottom * self.step).min(height));
-        plausible.then_some(Crop { x, y, width: right - x, height: bottom - y })
+        plausible.then(|| {
+            let crop = Crop { x, y, width: right - x, height: bottom - y };
+            (crop, Shape::new(self.frame, self.step, &spans, crop))
+        })
     }
 
     /// Keeps cells whose neighbourhood of 3 × 3 is lit to two thirds: letters vanish, glints and vessels close.
@@ -200,14 +204,15 @@ impl Grid {
         }
     }
 
-    /// Cells per row and per column of the largest 4-connected component of `solid`, which is used up.
-    fn largest_component(&mut self) -> Option<(Vec<usize>, Vec<usize>)> {
-        let mut best: Option<(usize, Vec<usize>, Vec<usize>)> = None;
+    /// The largest 4-connected component of `solid`, which is used up.
+    fn largest_component(&mut self) -> Option<Component> {
+        let mut best: Option<(usize, Component)> = None;
         for first in 0..self.solid.len() {
             if !self.solid[first] {
                 continue;
             }
             let (mut rows, mut columns) = (vec![0; self.rows], vec![0; self.columns]);
+            let mut spans: Vec<Option<(usize, usize)>> = vec![None; self.rows];
             let mut count = 0;
             self.solid[first] = false;
             self.stack.push(first);
@@ -216,6 +221,8 @@ impl Grid {
                 count += 1;
                 rows[row] += 1;
                 columns[column] += 1;
+                let (from, to) = spans[row].unwrap_or((column, column + 1));
+                spans[row] = Some((from.min(column), to.max(column + 1)));
                 let neighbours = [
                     (column > 0).then(|| index - 1),
                     (column + 1 < self.columns).then_some(index + 1),
@@ -230,11 +237,18 @@ impl Grid {
                 }
             }
             if best.as_ref().is_none_or(|(most, ..)| count > *most) {
-                best = Some((count, rows, columns));
+                best = Some((count, Component { rows, columns, spans }));
             }
         }
-        best.map(|(_, rows, columns)| (rows, columns))
+        best.map(|(_, component)| component)
     }
+}
+
+/// A connected region: its cells per row and per column, and from where to where it reaches in each row.
+struct Component {
+    rows: Vec<usize>,
+    columns: Vec<usize>,
+    spans: Vec<Option<(usize, usize)>>,
 }
 
 fn sample_yuv(picture: &Picture, ys: [usize; 2], samples: &[Samples], cells: &mut [Cell]) {

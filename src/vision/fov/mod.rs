@@ -5,13 +5,16 @@
 //! and no part of a drawn panel are *lit*; the bounding box of the largest lit region is the crop. Over time
 //! each cell collects evidence, so that a dark lumen at the edge, a black frame or a flash moves nothing, and
 //! the crop changes only when a clearly different one has stood for a while (another scope, another layout).
-//! Cropping to it is no de-identification: letters drawn over the picture itself stay.
+//! Cropping to it is no de-identification: corners of the rectangle are outside the picture. Its [`Shape`] leaves
+//! them out; letters drawn over the picture itself stay all the same.
 
 mod grid;
+mod shape;
 
 use crate::frame::Picture;
 use crate::vision::Crop;
 use grid::Grid;
+pub use shape::Shape;
 
 /// A cell's evidence: gained per frame that it is lit, lost per frame that it is not, needed to count, and the
 /// most it can have, which the first frame's lit cells begin with. At 30 frames a second a cell is in after half
@@ -42,7 +45,7 @@ pub struct FieldOfView {
     evidence: Vec<u16>,
     /// The cells whose evidence suffices, and their bounding box.
     region: Vec<bool>,
-    found: Option<Crop>,
+    found: Option<(Crop, Shape)>,
     frame: (usize, usize),
     crop: Option<Crop>,
     pending: Option<(Crop, u32)>,
@@ -87,9 +90,16 @@ impl FieldOfView {
             self.region.extend(self.evidence.iter().map(|&evidence| evidence >= NEEDED));
             self.found = self.grid.bounds(&self.region);
         }
-        let crop = self.settle(self.found.unwrap_or(whole));
+        let crop = self.settle(self.found.as_ref().map_or(whole, |(crop, _)| *crop));
         self.crop = Some(crop);
         crop
+    }
+
+    /// The outline of the field of view as it was last seen; `None` where none stands out from a border, and while a
+    /// flash or a menu covers what was known.
+    pub fn shape(&self) -> Option<&Shape> {
+        let (crop, shape) = self.found.as_ref().filter(|_| self.flash == 0)?;
+        (*crop != Crop::whole(self.frame.0, self.frame.1)).then_some(shape)
     }
 
     /// Adds a frame's lit cells to the evidence; false if the frame says nothing.
