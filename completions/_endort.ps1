@@ -222,6 +222,7 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
             [CompletionResult]::new('--optimization-level', '--optimization-level', [CompletionResultType]::ParameterName, 'How far the model is rewritten before it runs [default: high]')
             [CompletionResult]::new('--runtime-path', '--runtime-path', [CompletionResultType]::ParameterName, 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from FILE instead of ./endort.toml')
+            [CompletionResult]::new('--deidentify', '--deidentify', [CompletionResultType]::ParameterName, 'Keep everything outside the endoscope''s picture (text panels, time stamps) away from viewers and recordings')
             [CompletionResult]::new('--check-config', '--check-config', [CompletionResultType]::ParameterName, 'Check the settings, the token file, the certificate and the rooms, then exit')
             [CompletionResult]::new('--no-ai', '--no-ai', [CompletionResultType]::ParameterName, 'Let the video pass without running a model')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say which settings are in force and where each came from')

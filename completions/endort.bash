@@ -384,7 +384,7 @@ _endort() {
             return 0
             ;;
         endort__subcmd__serve)
-            opts="-v -q -h -V --listen --room --token-file --tls-cert --tls-key --allow-origin --allow-host --log-format --audit-log --record --check-config --model --runtime --precision --threads --target-fps --max-latency-ms --buffer-size --device --optimization-level --runtime-path --no-ai --config --verbose --quiet --help --version"
+            opts="-v -q -h -V --listen --room --token-file --tls-cert --tls-key --allow-origin --allow-host --log-format --audit-log --record --deidentify --check-config --model --runtime --precision --threads --target-fps --max-latency-ms --buffer-size --device --optimization-level --runtime-path --no-ai --config --verbose --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -212,6 +212,7 @@ set edit:completion:arg-completer[endort] = {|@words|
             cand --optimization-level 'How far the model is rewritten before it runs [default: high]'
             cand --runtime-path 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH'
             cand --config 'Read settings from FILE instead of ./endort.toml'
+            cand --deidentify 'Keep everything outside the endoscope''s picture (text panels, time stamps) away from viewers and recordings'
             cand --check-config 'Check the settings, the token file, the certificate and the rooms, then exit'
             cand --no-ai 'Let the video pass without running a model'
             cand -v 'Say which settings are in force and where each came from'

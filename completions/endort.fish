@@ -210,6 +210,7 @@ medium\t''
 high\t''"
 complete -c endort -n "__fish_endort_using_subcommand serve" -l runtime-path -d 'Where onnxruntime, openvino and tflite are looked for first: folders or files, as in PATH' -r
 complete -c endort -n "__fish_endort_using_subcommand serve" -l config -d 'Read settings from FILE instead of ./endort.toml' -r -F
+complete -c endort -n "__fish_endort_using_subcommand serve" -l deidentify -d 'Keep everything outside the endoscope\'s picture (text panels, time stamps) away from viewers and recordings'
 complete -c endort -n "__fish_endort_using_subcommand serve" -l check-config -d 'Check the settings, the token file, the certificate and the rooms, then exit'
 complete -c endort -n "__fish_endort_using_subcommand serve" -l no-ai -d 'Let the video pass without running a model'
 complete -c endort -n "__fish_endort_using_subcommand serve" -s v -l verbose -d 'Say which settings are in force and where each came from'

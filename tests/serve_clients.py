@@ -236,6 +236,47 @@ async def video():
             assert refused.response.status_code == 400 and detail in refused.response.body.decode(), refused.response
 
 
+async def pictures():
+    """What viewers of a room see, from the first picture on: as it came, with findings drawn, and thumbnails."""
+    room, folder, wanted = sys.argv[3], sys.argv[4], int(sys.argv[5])
+
+    async def save(name, **query):
+        announced, count = None, 0
+        async with connect(room=room, **query) as socket:
+            while count < wanted:
+                try:
+                    message = await asyncio.wait_for(socket.recv(), 30)
+                except websockets.ConnectionClosed:
+                    break
+                if isinstance(message, bytes):
+                    assert announced, "a picture is announced"
+                    open(f"{folder}/{name}-{count:03}.jpg", "wb").write(message)
+                    count += 1
+                elif json.loads(message)["type"] == "picture":
+                    announced = message
+                else:
+                    assert json.loads(message)["type"] != "video"
+        assert count > 5, (name, count)
+
+    await asyncio.gather(
+        save("plain", pictures="jpeg", picture_fps=8), save("drawn", overlay="jpeg", picture_fps=8), none(room)
+    )
+    connection = http.client.HTTPConnection(ADDRESS, timeout=30)
+    connection.request("GET", f"{API}/rooms/{room}/findings")
+    for seen in json.loads(connection.getresponse().read())["findings"]:
+        connection.request("GET", f"{API}/rooms/{room}/findings/{seen['id']}")
+        open(f"{folder}/thumbnail-{seen['id']:03}.jpg", "wb").write(connection.getresponse().read())
+
+
+async def none(room):
+    """A room without video to pass on sends no binary message to who asks for it."""
+    async with connect(room=room, video="fmp4") as socket:
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            message = await asyncio.wait_for(socket.recv(), 30)
+            assert isinstance(message, str) and json.loads(message)["type"] != "video", message[:100]
+
+
 async def limits():
     """Messages that are too large, and pictures where none are wanted, end a session with the right code."""
     async with connect() as socket:
@@ -275,4 +316,4 @@ async def slow_viewer():
     slow[1].close()
 
 
-asyncio.run({case.__name__: case for case in [camera_rate, flood, formats_and_errors, room, limits, slow_viewer, video]}[sys.argv[2]]())
+asyncio.run({case.__name__: case for case in [camera_rate, flood, formats_and_errors, room, limits, slow_viewer, video, pictures]}[sys.argv[2]]())

@@ -74,6 +74,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
 
+    /// Keep everything outside the endoscope's picture (text panels, time stamps) away from viewers and recordings
+    #[arg(long)]
+    pub deidentify: bool,
+
     /// Check the settings, the token file, the certificate and the rooms, then exit
     #[arg(long)]
     pub check_config: bool,
@@ -118,6 +122,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         log_format: args.log_format.map(|format| format == LogFormat::Json),
         audit_log: args.audit_log.clone(),
         record: args.record.clone(),
+        deidentify: args.deidentify,
         rooms: args.room.clone(),
         allow_origins: args.allow_origin.clone(),
         allow_hosts: args.allow_host.clone(),
@@ -154,6 +159,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             decode_threads: 0,
             enabled: settings.enabled.value,
             record: server.record.value,
+            deidentify: server.deidentify.value,
         },
         rooms,
         model: args.model.model.clone(),
@@ -186,6 +192,7 @@ fn started(name: &str, source: &str) -> StartStream {
         max_latency_ms: None,
         buffer_size: None,
         record: None,
+        deidentify: None,
     }
 }
 

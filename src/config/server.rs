@@ -9,6 +9,7 @@
 //! log_format = "json"
 //! audit_log = "/var/lib/endort/audit.jsonl"
 //! record = "/var/lib/endort/recordings"
+//! deidentify = true
 //! allow_origins = ["https://ward.example"]
 //! allow_hosts = ["tower3"]
 //!
@@ -28,7 +29,7 @@ use crate::error::Result;
 
 /// The table's name.
 pub(super) const TABLE: &str = "server";
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "listen",
     "token_file",
     "tls_cert",
@@ -36,6 +37,7 @@ const KEYS: [&str; 10] = [
     "log_format",
     "audit_log",
     "record",
+    "deidentify",
     "allow_origins",
     "allow_hosts",
     "rooms",
@@ -61,6 +63,8 @@ pub struct ServerFlags {
     pub audit_log: Option<PathBuf>,
     /// `--record`
     pub record: Option<PathBuf>,
+    /// `--deidentify`
+    pub deidentify: bool,
     /// `--room`, name and source
     pub rooms: Vec<(String, String)>,
     /// `--allow-origin`
@@ -97,6 +101,8 @@ pub struct Server {
     pub audit_log: Setting<Option<PathBuf>>,
     /// Folder for recordings; rooms are recorded where there is one.
     pub record: Setting<Option<PathBuf>>,
+    /// Whether only the endoscope's picture is shown and recorded.
+    pub deidentify: Setting<bool>,
     /// Rooms by name; a flag replaces the file's room of the same name.
     pub rooms: Vec<RoomSetting>,
     /// Origins besides the server's own.
@@ -115,6 +121,7 @@ impl Default for Server {
             log_json: Setting::default_of(false),
             audit_log: Setting::default_of(None),
             record: Setting::default_of(None),
+            deidentify: Setting::default_of(false),
             rooms: Vec::new(),
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
@@ -154,6 +161,7 @@ impl Server {
             ("tls_key".to_owned(), path(&self.tls_key.value), &self.tls_key.origin),
             ("audit_log".to_owned(), path(&self.audit_log.value), &self.audit_log.origin),
             ("record".to_owned(), path(&self.record.value), &self.record.origin),
+            ("deidentify".to_owned(), self.deidentify.value.to_string(), &self.deidentify.origin),
             ("log_format".to_owned(), format.to_owned(), &self.log_json.origin),
         ];
         for room in &self.rooms {
@@ -175,6 +183,10 @@ impl Server {
                 "tls_cert" => self.tls_cert.set(Some(text()?.into()), &place),
                 "audit_log" => self.audit_log.set(Some(text()?.into()), &place),
                 "record" => self.record.set(Some(text()?.into()), &place),
+                "deidentify" => match value.get_ref() {
+                    DeValue::Boolean(on) => self.deidentify.set(*on, &place),
+                    _ => return Err(wrong("must be true or false".to_owned())),
+                },
                 "tls_key" => self.tls_key.set(Some(text()?.into()), &place),
                 "log_format" => match text()?.as_str() {
                     "text" => self.log_json.set(false, &place),
@@ -214,6 +226,9 @@ impl Server {
         path(&mut self.tls_key, &flags.tls_key, "--tls-key");
         path(&mut self.audit_log, &flags.audit_log, "--audit-log");
         path(&mut self.record, &flags.record, "--record");
+        if flags.deidentify {
+            self.deidentify.set(true, &Origin::Flag("--deidentify"));
+        }
         if let Some(json) = flags.log_format {
             self.log_json.set(json, &Origin::Flag("--log-format"));
         }

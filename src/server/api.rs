@@ -75,6 +75,10 @@ pub struct StartStream {
     /// Whether video and findings are recorded; where absent, they are if the server has a folder for recordings.
     #[serde(default)]
     pub record: Option<bool>,
+    /// Whether everything outside the endoscope's picture is kept away from viewers and recordings; where absent, it is
+    /// if the server says so.
+    #[serde(default)]
+    pub deidentify: Option<bool>,
 }
 
 /// A whole number, written `5` or `5.0`: to JSON they are the same.
@@ -194,6 +198,10 @@ pub struct RoomInfo {
     pub ai_restarts: u64,
     /// Findings since the start, counted once per track.
     pub findings: u64,
+    /// Whether everything outside the endoscope's picture is kept away from viewers and recordings.
+    pub deidentified: bool,
+    /// Pictures that were withheld because no field of view was known to be safe.
+    pub withheld: u64,
     /// How its recording fares; absent where it is not recorded.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub recording: Option<Recording>,

@@ -294,6 +294,7 @@ impl Shared {
                 ("target_fps", info.figures.target_fps.into()),
                 ("max_latency_ms", info.max_latency_ms.into()),
                 ("buffer_size", room.spec.buffer_size.into()),
+                ("deidentify", room.spec.deidentify.into()),
                 ("record", room.spec.recordings.is_some().into()),
                 ("frames", info.figures.frames_processed.into()),
                 ("findings", info.findings.into()),

@@ -27,6 +27,7 @@ mod real_frames;
 mod serve;
 mod serve_access;
 mod serve_clients;
+mod serve_deidentify;
 mod serve_door;
 mod serve_record;
 mod serve_rooms;

@@ -64,13 +64,13 @@ pub fn slices(path: &Path) -> Vec<Vec<u8>> {
 }
 
 /// The records beside a recording.
-fn records(path: &Path) -> Vec<Value> {
+pub fn records(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Names of the newest files of a room, once its recording is in this state.
-fn files(server: &Server, room: &str, state: &str) -> [String; 2] {
+pub fn files(server: &Server, room: &str, state: &str) -> [String; 2] {
     let room = server.wait_for(room, |room| room["recording"]["state"] == state);
     let names: Vec<String> = serde_json::from_value(room["recording"]["files"].clone()).unwrap();
     names.try_into().unwrap()

@@ -128,7 +128,7 @@ fn rooms(text: &mut Text, shared: &Shared) {
         text.sample("endort_room_info", &labels, 1.0);
     }
     type Figure = (&'static str, &'static str, &'static str, fn(&crate::server::api::RoomInfo) -> f64);
-    let figures: [Figure; 11] = [
+    let figures: [Figure; 12] = [
         ("endort_room_fps", "gauge", "Pictures per second.", |info| info.figures.fps),
         ("endort_room_frames_total", "counter", "Pictures presented.", |info| {
             info.figures.frames_processed as f64
@@ -146,6 +146,9 @@ fn rooms(text: &mut Text, shared: &Shared) {
         }),
         ("endort_room_ai_restarts_total", "counter", "Times that the AI was started again.", |info| {
             info.ai_restarts as f64
+        }),
+        ("endort_room_withheld_total", "counter", "Pictures withheld to keep what identifies.", |info| {
+            info.withheld as f64
         }),
         ("endort_room_target_fps", "gauge", "Frames per second that the budget asks for.", |info| {
             info.figures.target_fps

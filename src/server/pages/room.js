@@ -166,7 +166,7 @@ function setInfo(value) {
   const over = ["stopped", "failed"].includes(info.state);
   const [headline, why] = byId("no-picture").children;
   headline.textContent = info.state === "starting" ? t("waiting") : `${t("noPicture")} · ${t(`state.${info.state}`)}`;
-  why.textContent = info.detail ?? "";
+  why.textContent = info.detail ?? (info.deidentified && info.state === "running" ? t("withheld") : "");
   byId("stop").hidden = !operator || info.state === "stopped";
   byId("start").hidden = !operator || !over;
   const source = byId("start").elements.source;

@@ -23,6 +23,7 @@ export default {
   aiOff: "Nobody is looking for findings in this picture",
   noPicture: "No picture",
   waiting: "Waiting for the first picture",
+  withheld: "The picture is withheld until the endoscope's field of view is known",
   budget: "Latency budget",
   now: "now",
   fps: "pictures/s",

@@ -44,6 +44,8 @@ pub struct Defaults {
     pub enabled: bool,
     /// Folder for recordings; without one nothing is recorded.
     pub record: Option<PathBuf>,
+    /// Whether everything outside the endoscope's picture is kept away from viewers and recordings.
+    pub deidentify: bool,
 }
 
 /// Why a room was not started.
@@ -175,6 +177,10 @@ impl Rooms {
             (Some(false), _) => None,
             (_, folder) => folder.clone(),
         };
+        if defaults.deidentify && wanted.deidentify == Some(false) {
+            let allowed = "the server was started with --deidentify, which holds for every room";
+            return Err(wrong("deidentify", "false".to_owned(), allowed.to_owned()));
+        }
         let model = match (&wanted.model, defaults.enabled) {
             (_, false) => super::models::NONE.to_owned(),
             (Some(model), true) => model.clone(),
@@ -188,6 +194,7 @@ impl Rooms {
             buffer_size,
             threads: defaults.decode_threads,
             recordings,
+            deidentify: defaults.deidentify || wanted.deidentify == Some(true),
         };
         Ok((spec, model))
     }

@@ -25,6 +25,7 @@ use crate::server::watched::{Failures, Incident, MAX_FAILURES, WINDOW, Watched};
 use crate::sink::Sink;
 use crate::source::tap::Tap;
 use crate::source::{self, EventHandler, HwDecode, OpenOptions, Source, SourceEvent};
+use crate::vision::deidentify::Deidentifier;
 
 /// Pause before a source that failed is opened again; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -45,6 +46,8 @@ pub(in crate::server) struct Spec {
     pub(in crate::server) threads: usize,
     /// Where it is recorded, if it is.
     pub(in crate::server) recordings: Option<PathBuf>,
+    /// Whether only the endoscope's picture is shown and recorded.
+    pub(in crate::server) deidentify: bool,
 }
 
 /// How the room fares, and since when.
@@ -72,6 +75,9 @@ pub(in crate::server) struct Room {
     /// Packets of its source, beside the frames.
     tap: Tap,
     relay: Relay,
+    /// Keeps back what is outside the endoscope's picture.
+    veil: Option<Mutex<Deidentifier>>,
+    withheld: AtomicU64,
     recorder: Option<Recorder>,
     progress: Progress,
     clock: RealClock,
@@ -110,7 +116,9 @@ impl Room {
         let recorder = spec.recordings.as_ref().map(|folder| {
             let (folder, user) = (folder.clone(), user.to_owned());
             let (room, stream_id, log) = (spec.name.clone(), id.clone(), log.clone());
-            Recorder::new(Setup { folder, room, stream_id, user, audit, log }, Some(&tap))
+            let anonymous = spec.deidentify;
+            let setup = Setup { folder, room, stream_id, anonymous, user, audit, log };
+            Recorder::new(setup, (!anonymous).then_some(&tap))
         });
         let now = SystemTime::now();
         let room = Arc::new_cyclic(|room: &std::sync::Weak<Self>| {
@@ -145,6 +153,8 @@ impl Room {
                 stats: Mutex::new(RoomStats::new()),
                 show: Show::new(spec.max_latency),
                 relay: Relay::new(&tap),
+                veil: spec.deidentify.then(Mutex::default),
+                withheld: AtomicU64::new(0),
                 tap,
                 recorder,
                 progress: Progress::telling_drops(on_dropped),
@@ -231,6 +241,8 @@ impl Room {
             reconnects: self.reconnects.load(Ordering::Relaxed),
             ai_restarts: self.ai_restarts.load(Ordering::Relaxed),
             findings: self.show.findings(),
+            deidentified: self.spec.deidentify,
+            withheld: self.withheld.load(Ordering::Relaxed),
             recording: self.recorder.as_ref().map(Recorder::status),
             figures: self.figures(),
         }
@@ -356,7 +368,8 @@ impl Room {
             max_retries: u32::MAX,
             retry_first_open: true,
             on_event: Some(self.listener()),
-            tap: Some(self.tap.clone()),
+            // Packets show everything.
+            tap: (!self.spec.deidentify).then(|| self.tap.clone()),
             ..OpenOptions::default()
         };
         source::open(&self.spec.source, &options, &self.cancel)
@@ -472,6 +485,25 @@ impl Room {
         }
     }
 
+    /// Gives a frame to whoever sees and keeps frames.
+    fn show(&self, frame: &Frame) {
+        self.show.picture(frame);
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| !self.tap.flows()) {
+            recorder.frame(frame);
+        }
+    }
+
+    /// A frame of a moment ago as it may be shown.
+    fn shown(&self, frame: &Frame) -> Option<Frame> {
+        match &self.veil {
+            None => Some(frame.clone()),
+            Some(veil) => {
+                let picture = veil.lock().unwrap_or_else(PoisonError::into_inner).cover(&frame.picture)?;
+                Some(Frame { picture, ..frame.clone() })
+            }
+        }
+    }
+
     fn wait(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         while Instant::now() < until {
@@ -506,10 +538,18 @@ impl Sink for Outlet<'_> {
     fn picture(&mut self, frame: &Frame) -> Result<()> {
         let room = self.room;
         room.stats().picture(room.since(frame.captured));
-        room.show.picture(frame);
         room.relay.advance(frame.pts.as_ms(), (frame.picture.width(), frame.picture.height()));
-        if let Some(recorder) = room.recorder.as_ref().filter(|_| !room.tap.flows()) {
-            recorder.frame(frame);
+        match &room.veil {
+            None => room.show(frame),
+            Some(veil) => {
+                let covered = veil.lock().unwrap_or_else(PoisonError::into_inner).next(&frame.picture);
+                match covered {
+                    Some(picture) => room.show(&Frame { picture, ..frame.clone() }),
+                    None => {
+                        room.withheld.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
         }
         if std::mem::take(&mut self.first) || room.state() == State::Reconnecting {
             room.set(room.lively(), None);
@@ -520,7 +560,7 @@ impl Sink for Outlet<'_> {
     fn result(&mut self, frame: &Frame, record: &FrameRecord) -> Result<()> {
         let room = self.room;
         room.stats().result(record, room.since(frame.captured));
-        room.show.result(frame, record);
+        room.show.result(frame, record, |frame| room.shown(frame));
         if let Some(recorder) = &room.recorder {
             recorder.record(record);
         }

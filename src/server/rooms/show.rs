@@ -21,6 +21,8 @@ const POLL: Duration = Duration::from_millis(100);
 const MAX_SEEN: usize = 24;
 /// Thumbnails that may wait to be made.
 const MAX_JOBS: usize = 4;
+/// Tracks that are remembered.
+const MAX_TRACKS: usize = 256;
 /// Longest side of a thumbnail in pixels.
 const THUMBNAIL: usize = 192;
 /// Room around a finding, as a share of its size.
@@ -47,8 +49,33 @@ struct State {
     ai_off: bool,
     seen: VecDeque<(Seen, Arc<[u8]>)>,
     next_seen: u64,
-    known_tracks: VecDeque<u64>,
+    /// Tracks that are known, and whether they have a thumbnail.
+    known_tracks: VecDeque<(u64, bool)>,
     tracks: u64,
+}
+
+impl State {
+    /// Counts a finding whose track is new; whether its thumbnail is to be made.
+    fn wants_thumbnail(&mut self, track: Option<u64>) -> bool {
+        let Some(track) = track else {
+            self.tracks += 1;
+            return true;
+        };
+        if let Some((_, has)) = self.known_tracks.iter().find(|(known, _)| *known == track) {
+            return !has;
+        }
+        if self.known_tracks.len() == MAX_TRACKS {
+            self.known_tracks.pop_front();
+        }
+        self.known_tracks.push_back((track, false));
+        self.tracks += 1;
+        true
+    }
+
+    fn has_thumbnail(&mut self, track: Option<u64>) {
+        let known = self.known_tracks.iter_mut().find(|(known, _)| Some(*known) == track);
+        known.into_iter().for_each(|(_, has)| *has = true);
+    }
 }
 
 /// The picture side of a room.
@@ -69,23 +96,22 @@ impl Show {
         self.changed.notify_one();
     }
 
-    /// Findings were presented; those of tracks that are new become thumbnails.
-    pub(super) fn result(&self, frame: &Frame, record: &FrameRecord) {
+    /// Findings were presented; those of tracks that are new become thumbnails of the frame as `shown` gives it.
+    pub(super) fn result(
+        &self,
+        frame: &Frame,
+        record: &FrameRecord,
+        shown: impl Fn(&Frame) -> Option<Frame>,
+    ) {
         let mut state = self.lock();
         state.latest = Latest { captured: frame.captured.0, detections: record.detections.clone() };
         for finding in &record.detections {
-            if let Some(track) = finding.track_id {
-                if state.known_tracks.contains(&track) {
-                    continue;
-                }
-                if state.known_tracks.len() == 256 {
-                    state.known_tracks.pop_front();
-                }
-                state.known_tracks.push_back(track);
+            if !state.wants_thumbnail(finding.track_id) || state.jobs.len() == MAX_JOBS {
+                continue;
             }
-            state.tracks += 1;
-            if state.jobs.len() < MAX_JOBS {
-                state.jobs.push_back(Job { frame: frame.clone(), finding: finding.clone() });
+            if let Some(frame) = shown(frame) {
+                state.jobs.push_back(Job { frame, finding: finding.clone() });
+                state.has_thumbnail(finding.track_id);
             }
         }
         drop(state);

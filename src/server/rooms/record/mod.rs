@@ -37,6 +37,8 @@ pub(super) struct Setup {
     pub(super) folder: PathBuf,
     pub(super) room: String,
     pub(super) stream_id: String,
+    /// Whether its source's name is left out of records.
+    pub(super) anonymous: bool,
     /// Who started the room.
     pub(super) user: String,
     pub(super) audit: Option<Arc<Audit>>,
@@ -111,7 +113,11 @@ impl Recorder {
 
     /// A frame's record.
     pub(super) fn record(&self, record: &FrameRecord) {
-        self.offer(&self.records.0, record.clone());
+        let mut record = record.clone();
+        if self.setup.anonymous {
+            record.source.clone_from(&self.setup.room);
+        }
+        self.offer(&self.records.0, record);
     }
 
     fn offer<T>(&self, queue: &Sender<T>, item: T) {
