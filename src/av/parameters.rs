@@ -1,6 +1,6 @@
 //! What must be known to decode a stream's packets, kept apart from the container that they come from.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 
 use ffmpeg_next::ffi::{self, AVCodecID};
 
@@ -69,7 +69,7 @@ impl Parameters {
         unsafe {
             let format = ffi::av_guess_format(format.as_ptr(), std::ptr::null(), std::ptr::null());
             !format.is_null()
-                && ffi::avformat_query_codec(format, self.codec(), ffi::FF_COMPLIANCE_NORMAL as i32) == 1
+                && ffi::avformat_query_codec(format, self.codec(), ffi::FF_COMPLIANCE_NORMAL as c_int) == 1
         }
     }
 }

@@ -34,7 +34,7 @@ pub fn run(script: &str, args: &[&str], server: &Server) -> Option<String> {
     }
     assert!(output.status.success(), "{said}\n{}", server.log());
     let printed = String::from_utf8(output.stdout).unwrap();
-    print!("{printed}");
+    eprint!("{printed}");
     Some(printed)
 }
 

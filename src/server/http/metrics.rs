@@ -191,6 +191,11 @@ fn rooms(text: &mut Text, shared: &Shared) {
             text.sample(name, &[("room", &info.room)], value(recording));
         }
     }
+    let help = "Pictures of coded video that were not passed on in time.";
+    text.family("endort_room_video_lost_total", "counter", help);
+    for (info, room) in infos.iter().zip(&rooms) {
+        text.sample("endort_room_video_lost_total", &[("room", &info.room)], room.video_lost() as f64);
+    }
     text.family("endort_room_drops_total", "counter", "Frames without findings, by reason.");
     for info in &infos {
         for (reason, count) in

@@ -155,18 +155,24 @@ function setInfo(value) {
     known.clear();
     latest = { frame: -1, pts: -Infinity, detections: [] };
   }
+  const withheld = value.withheld > (info?.withheld ?? 0);
   info = value;
   const state = byId("state");
   state.dataset.state = info.state;
   state.textContent = t(`state.${info.state}`);
   byId("detail").textContent = info.detail ?? "";
+  const recording = byId("recording");
+  const recorded = info.recording?.state;
+  recording.hidden = !["recording", "failed"].includes(recorded);
+  recording.dataset.state = recorded;
+  recording.textContent = recording.hidden ? "" : t(`recording.${recorded}`, { detail: info.recording.detail });
   byId("runs").textContent = [`${info.model} · ${info.runtime}`, t("since", { time: clock(info.since_ms) }), t("viewers", { count: number(info.viewers) })].join(" · ");
   byId("ai-off").hidden = !info.ai_off;
   stage.dataset.aiOff = info.ai_off;
   const over = ["stopped", "failed"].includes(info.state);
   const [headline, why] = byId("no-picture").children;
   headline.textContent = info.state === "starting" ? t("waiting") : `${t("noPicture")} · ${t(`state.${info.state}`)}`;
-  why.textContent = info.detail ?? (info.deidentified && info.state === "running" ? t("withheld") : "");
+  why.textContent = info.detail ?? (withheld ? t("withheld") : "");
   byId("stop").hidden = !operator || info.state === "stopped";
   byId("start").hidden = !operator || !over;
   const source = byId("start").elements.source;

@@ -36,6 +36,8 @@ export default {
   since: "since {time}",
   viewers: "{count} watching",
   disclaimer: "Research software. Not a medical device.",
+  "recording.recording": "recording",
+  "recording.failed": "not recorded: {detail}",
   "state.starting": "starting",
   "state.running": "running",
   "state.stalled": "AI stalled",

@@ -36,6 +36,8 @@ export default {
   since: "از {time}",
   viewers: "{count} بیننده",
   disclaimer: "نرم‌افزار پژوهشی. این یک دستگاه پزشکی نیست.",
+  "recording.recording": "در حال ضبط",
+  "recording.failed": "ضبط نمی‌شود: {detail}",
   "state.starting": "در حال آغاز",
   "state.running": "در حال کار",
   "state.stalled": "هوش مصنوعی متوقف",

@@ -3,6 +3,7 @@
 //! A picture leaves when the video lane has presented the same frame, so that a recording that is decoded ahead of
 //! its time is not seen before it is analysed, and a live one is as late as the lane: by its decoding.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ const MAX_KEPT_BYTES: usize = 8 << 20;
 /// The way of packets to viewers.
 pub(super) struct Relay {
     packets: Receiver<Coded>,
+    lost: Arc<AtomicU64>,
     shown: Mutex<Shown>,
     advanced: Condvar,
     video: Mutex<Option<Video>>,
@@ -56,13 +58,19 @@ struct Writer {
 
 impl Relay {
     pub(super) fn new(tap: &Tap) -> Self {
-        let packets = tap.subscribe().packets;
-        Self { packets, shown: Mutex::default(), advanced: Condvar::new(), video: Mutex::new(None) }
+        let subscription = tap.subscribe();
+        let (lost, packets) = (subscription.lost(), subscription.packets);
+        Self { packets, lost, shown: Mutex::default(), advanced: Condvar::new(), video: Mutex::new(None) }
     }
 
     /// The media type of what viewers get, where there is something.
     pub(super) fn media_type(&self) -> Option<String> {
         self.video().as_ref().map(|video| video.media_type.clone())
+    }
+
+    /// Packets that were lost because viewers' video was not written in time.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// The video lane has presented a frame.

@@ -261,6 +261,11 @@ impl Room {
         self.stats().buckets()
     }
 
+    /// Pictures of coded video that viewers did not get because passing them on was too slow.
+    pub(in crate::server) fn video_lost(&self) -> u64 {
+        self.relay.lost()
+    }
+
     /// The findings that are remembered, newest first.
     pub(in crate::server) fn seen(&self) -> Vec<Seen> {
         self.show.seen()

@@ -24,8 +24,8 @@ use crate::source::SourceInfo;
 use crate::source::tap::{Coded, Stream, Tap};
 use pair::Pair;
 
-/// Frames that may wait to be coded.
-const MAX_FRAMES: usize = 8;
+/// Frames that may wait to be coded, most of a second: some 75 MB of 1080p.
+const MAX_FRAMES: usize = 24;
 /// Records that may wait to be written.
 const MAX_RECORDS: usize = 256;
 /// How long the thread may overlook that the room has ended.
