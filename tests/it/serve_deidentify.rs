@@ -123,7 +123,7 @@ fn text_and_metadata_stay_out_of_recordings_pictures_and_thumbnails() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         server.post(&format!("{API}/video/start-stream"), &body)
     };
-    assert!(start(json!({ "deidentify": false })).problem(422).contains("--deidentify"));
+    assert!(start(json!({ "deidentify": false })).problem(409).contains("--deidentify"));
     start(json!({})).status(201);
     let folder = server.sandbox.file("seen");
     std::fs::create_dir(&folder).unwrap();

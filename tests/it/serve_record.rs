@@ -323,6 +323,6 @@ fn fails_and_goes_on(sandbox: Sandbox, folder: &str) -> String {
 fn recording_needs_a_folder() {
     let server = Server::start(&[]);
     let wanted = json!({ "room": "a", "source": "synthetic:64x64@10", "record": true });
-    let detail = server.post(&format!("{API}/video/start-stream"), &wanted).problem(422);
+    let detail = server.post(&format!("{API}/video/start-stream"), &wanted).problem(409);
     assert!(detail.contains("--record"), "{detail}");
 }

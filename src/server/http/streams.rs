@@ -38,6 +38,7 @@ pub(super) fn start(asked: &Asked, shared: &Arc<Shared>) -> Reply {
                 NotStarted::Runs => {
                     Problem::new(409, format!("the room {} runs already; stop it first", wanted.room))
                 }
+                NotStarted::Impossible(detail) => Problem::new(409, detail),
                 NotStarted::TooMany => Problem::new(503, "there are as many rooms as there may be"),
                 NotStarted::Stopping => Problem::new(503, "the server stops"),
                 NotStarted::Wrong(error) => problem_of(&error),

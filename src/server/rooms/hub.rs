@@ -12,9 +12,11 @@ use crate::server::limits::{Bound, Counters};
 
 /// Text messages that wait for one viewer.
 const MAX_TEXTS: usize = 256;
-/// Pieces of video that wait for one viewer, and their bytes.
-const MAX_PIECES: usize = 300;
-const MAX_PIECE_BYTES: usize = 16 << 20;
+/// Pieces of video that wait for one viewer, and their bytes: those since the last key frame for one who comes.
+const MAX_PIECES: usize = 1000;
+const MAX_PIECE_BYTES: usize = 24 << 20;
+/// Pieces that may still wait when a key frame comes: a viewer who is further behind goes on with that.
+const LATE_PIECES: usize = 60;
 
 /// A picture, or the beginning of a video, with the text that announces it.
 #[derive(Debug)]
@@ -143,7 +145,9 @@ impl Mailbox {
             Piece::Key(_) | Piece::Fragment(_) => {}
         }
         queue.skipping = false;
-        if queue.video.len() >= MAX_PIECES || queue.video_bytes + piece.len() > MAX_PIECE_BYTES {
+        let late = matches!(piece, Piece::Key(_)) && queue.video.len() > LATE_PIECES;
+        let full = queue.video.len() >= MAX_PIECES || queue.video_bytes + piece.len() > MAX_PIECE_BYTES;
+        if late || full {
             queue.video.retain(|piece| matches!(piece, Piece::Head(_)));
             queue.video_bytes = queue.video.iter().map(Piece::len).sum();
             self.counters.hit(Bound::ViewerQueue);
@@ -319,17 +323,27 @@ mod tests {
         let hub = Hub::default();
         hub.join(&slow);
         hub.piece(&Piece::Head(Arc::new(Announced { text: "head".to_owned(), bytes: vec![0] })));
-        for n in 0..MAX_PIECES + 40 {
+        let piece = |n: usize| {
             let bytes: Arc<[u8]> = Arc::from((n as u32).to_be_bytes());
-            hub.piece(&if n % 30 == 0 { Piece::Key(bytes) } else { Piece::Fragment(bytes) });
-        }
-        assert_eq!(counters.hits(Bound::ViewerQueue), 1);
+            if n.is_multiple_of(30) { Piece::Key(bytes) } else { Piece::Fragment(bytes) }
+        };
+        let take = || {
+            let mut numbers = Vec::new();
+            while let Some(Mail::Fragment(bytes)) = slow.take() {
+                numbers.push(u32::from_be_bytes(bytes[..].try_into().unwrap()) as usize);
+            }
+            numbers
+        };
+        (0..200).for_each(|n| hub.piece(&piece(n)));
+        assert_eq!(counters.hits(Bound::ViewerQueue), 3);
         assert!(matches!(slow.take(), Some(Mail::Picture(head)) if head.text == "head"));
-        let mut numbers = Vec::new();
-        while let Some(Mail::Fragment(bytes)) = slow.take() {
-            numbers.push(u32::from_be_bytes(bytes[..].try_into().unwrap()) as usize);
-        }
-        assert_eq!(numbers, (330..MAX_PIECES + 40).collect::<Vec<_>>());
+        assert_eq!(take(), (180..200).collect::<Vec<_>>());
+        // Without key frames there is nothing to go on with once it is full.
+        (1..MAX_PIECES + 40).filter(|n| n % 30 != 0).for_each(|n| hub.piece(&piece(n)));
+        (1..MAX_PIECES).filter(|n| n % 30 != 0).for_each(|n| hub.piece(&piece(n)));
+        assert_eq!(take(), []);
+        (0..20).for_each(|n| hub.piece(&piece(n)));
+        assert_eq!(take(), (0..20).collect::<Vec<_>>());
     }
 
     #[test]

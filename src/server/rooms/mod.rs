@@ -53,6 +53,8 @@ pub struct Defaults {
 pub(super) enum NotStarted {
     /// It runs already.
     Runs,
+    /// The server was started in a way that does not allow it.
+    Impossible(&'static str),
     /// There are as many rooms as there may be.
     TooMany,
     /// The server is about to stop.
@@ -107,6 +109,7 @@ impl Rooms {
 
     /// Starts a room on behalf of `user`.
     pub(super) fn start(&self, wanted: &StartStream, user: &str) -> Result<Arc<Room>, NotStarted> {
+        self.check_settings(wanted)?;
         let (spec, model) = self.spec(wanted)?;
         self.check_free(&spec.name)?;
         // Loading takes a while; other rooms are not held up by it.
@@ -123,6 +126,18 @@ impl Rooms {
             Room::start(random::hex::<8>(), spec, analyzer, self.log.clone(), user, self.audit.clone())?;
         rooms.insert(name, Arc::clone(&room));
         Ok(room)
+    }
+
+    /// Whether what is asked for fits what the server was started with.
+    fn check_settings(&self, wanted: &StartStream) -> Result<(), NotStarted> {
+        if wanted.record == Some(true) && self.defaults.record.is_none() {
+            return Err(NotStarted::Impossible("recording needs a server that was started with --record"));
+        }
+        if wanted.deidentify == Some(false) && self.defaults.deidentify {
+            let detail = "the server was started with --deidentify, which holds for every room";
+            return Err(NotStarted::Impossible(detail));
+        }
+        Ok(())
     }
 
     fn check_free(&self, name: &str) -> Result<(), NotStarted> {
@@ -169,18 +184,7 @@ impl Rooms {
             Some(text) => parse_buffer_size(&text).map_err(|allowed| wrong("buffer_size", text, allowed))?,
         };
         check_source(&wanted.source)?;
-        let recordings = match (wanted.record, &defaults.record) {
-            (Some(true), None) => {
-                let allowed = "the server was started without --record, the folder for recordings";
-                return Err(wrong("record", "true".to_owned(), allowed.to_owned()));
-            }
-            (Some(false), _) => None,
-            (_, folder) => folder.clone(),
-        };
-        if defaults.deidentify && wanted.deidentify == Some(false) {
-            let allowed = "the server was started with --deidentify, which holds for every room";
-            return Err(wrong("deidentify", "false".to_owned(), allowed.to_owned()));
-        }
+        let recordings = defaults.record.clone().filter(|_| wanted.record != Some(false));
         let model = match (&wanted.model, defaults.enabled) {
             (_, false) => super::models::NONE.to_owned(),
             (Some(model), true) => model.clone(),

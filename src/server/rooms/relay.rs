@@ -21,8 +21,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long a picture waits for its frame, which may have been lost.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Pictures since the last key frame, and their bytes, that are kept for viewers who come.
-const MAX_KEPT: usize = 280;
-const MAX_KEPT_BYTES: usize = 8 << 20;
+const MAX_KEPT: usize = 900;
+const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// The way of packets to viewers.
 pub(super) struct Relay {

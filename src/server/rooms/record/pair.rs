@@ -1,7 +1,7 @@
 //! The two files of one recording: video, and the records of its frames.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::name;
 use crate::error::Result;
@@ -10,7 +10,7 @@ use crate::record::FrameRecord;
 use crate::sink::Sink;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::kept::KeptVideo;
-use crate::sink::output::Output;
+use crate::sink::output::{Output, part_path};
 use crate::sink::video::{VideoOptions, VideoSink};
 use crate::source::SourceInfo;
 use crate::source::tap::Coded;
@@ -75,8 +75,15 @@ impl Pair {
         video: impl FnOnce(std::path::PathBuf) -> Result<Video>,
     ) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(crate::Error::write(folder))?;
-        let stem = name::stem(room, SystemTime::now());
-        let path = |ending| folder.join(format!("{stem}.{ending}"));
+        let (mut at, path) =
+            (SystemTime::now(), |stem: &str, ending| folder.join(format!("{stem}.{ending}")));
+        let mut stem = name::stem(room, at);
+        // A clock that was set back must not cost an earlier recording.
+        while [path(&stem, VIDEO), part_path(&path(&stem, VIDEO))].iter().any(|path| path.exists()) {
+            at += Duration::from_millis(1);
+            stem = name::stem(room, at);
+        }
+        let path = |ending| path(&stem, ending);
         let records = JsonLines::new(Output::file(path(RECORDS))?);
         let video = video(path(VIDEO))?;
         Ok(Self { video, records, zero_ms, frames: 0, written: 0, stem })
