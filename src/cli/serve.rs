@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::args::{ModelArgs, RealtimeArgs};
 use super::console::Console;
-use super::model::{self, Choice};
-use super::{Context, Outcome, machine};
+use super::model::Choice;
+use super::model_cache::ModelCache;
+use super::{Context, Outcome, machine, memory};
 use crate::config::{Realtime, ServerFlags};
 use crate::device;
 use crate::error::{Error, Result};
@@ -21,7 +22,7 @@ use crate::server::api::StartStream;
 use crate::server::auth::{Origins, Tokens};
 use crate::server::limits::Limits;
 use crate::server::log::{Event, Level, Log};
-use crate::server::models::{Loaded, Loader, Use};
+use crate::server::models::{Loader, Use};
 use crate::server::{Defaults, Device, Options, Server};
 
 /// How often the command looks whether it was interrupted.
@@ -173,6 +174,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         context.console.print("the settings are in order")?;
         return Ok(Outcome::Done);
     }
+    memory::share_arenas();
     let server = Server::start(options)?;
     context.console.print(&server.url())?;
     while !context.cancel.is_cancelled() {
@@ -207,22 +209,19 @@ fn device(settings: &Realtime) -> Device {
 }
 
 fn loader(args: &Args, settings: &Realtime, log: Log) -> Loader {
-    let (args, settings) = (args.model.clone(), settings.clone());
+    let (args, settings, cache) = (args.model.clone(), settings.clone(), ModelCache::default());
     let said = Mutex::new(HashSet::new());
     Arc::new(move |name, wanted| {
         let choice = Choice { model: name, ..args.choice(&settings) };
         let options = ProcessorOptions { video: wanted == Use::Video, ..ProcessorOptions::default() };
-        let loaded = model::load(&choice, &settings, options)?.ok_or_else(|| Error::Model {
-            model: name.to_owned(),
-            detail: "is switched off by the settings".to_owned(),
-        })?;
-        for note in &loaded.notes {
-            // Rooms and pictures load the same model again and again.
+        let (loaded, notes) = cache.load(&choice, &settings, options)?;
+        for note in notes {
+            // A model that cannot be kept is loaded again and again.
             if said.lock().unwrap_or_else(PoisonError::into_inner).insert(note.clone()) {
-                log.info("model", [("model", name.into()), ("note", note.as_str().into())]);
+                log.info("model", [("model", name.into()), ("note", note.into())]);
             }
         }
-        Ok(Loaded { analyzer: Box::new(loaded.processor), sha256: loaded.sha256 })
+        Ok(loaded)
     })
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::model::Manifest;
 use crate::record::{FrameRecord, StagesMs, millis};
-use crate::runtime::Engine;
+use crate::runtime::{Engine, Maker};
 use crate::vision::fov::FieldOfView;
 use crate::vision::postprocess::Postprocessor;
 use crate::vision::preprocess::Preprocessor;
@@ -208,6 +208,11 @@ impl FrameProcessor {
     /// The model's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Makes further engines for the same network, where its runtime shares it.
+    pub fn maker(&self) -> Option<Maker> {
+        self.predictors.first()?.engine.maker()
     }
 
     /// Forgets the frames so far: the next one begins another recording.

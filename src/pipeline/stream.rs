@@ -116,6 +116,12 @@ impl StreamProcessor {
         self.events.recv_timeout(timeout).ok()
     }
 
+    /// Ends the stream at once and without waiting for it: what waits is given up.
+    pub fn give_up(&self) {
+        self.inner.cancel.cancel();
+        self.inner.frames.close();
+    }
+
     /// Ends the stream: what waits is still analysed, then the statistics are given.
     ///
     /// Results that nobody fetched are discarded.
@@ -138,8 +144,7 @@ impl StreamProcessor {
 impl Drop for StreamProcessor {
     fn drop(&mut self) {
         // Dropped without `stop`: let the worker end by itself instead of waiting here.
-        self.inner.cancel.cancel();
-        self.inner.frames.close();
+        self.give_up();
     }
 }
 

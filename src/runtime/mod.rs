@@ -12,6 +12,8 @@ pub mod tflite;
 
 pub use open::{Options, Placement, each, names, open, open_for_throughput};
 
+use std::sync::Arc;
+
 use crate::error::Result;
 use crate::graph::Graph;
 
@@ -38,6 +40,11 @@ pub trait Engine: Send {
         None
     }
 
+    /// Makes further engines for the same network; `None` where a runtime compiles anew for each.
+    fn maker(&self) -> Option<Maker> {
+        None
+    }
+
     /// Extents of the one input, `[1, channels, height, width]`.
     fn input_shape(&self) -> [usize; 4];
 
@@ -47,6 +54,9 @@ pub trait Engine: Send {
     /// Executes the network once. The outputs stay valid until the next call.
     fn run(&mut self) -> Result<&[HostTensor]>;
 }
+
+/// Makes engines for one compiled network: they share its weights, and each has buffers of its own.
+pub type Maker = Arc<dyn Fn() -> Result<Box<dyn Engine>> + Send + Sync>;
 
 /// Extents of a graph's one input.
 fn input_shape(graph: &Graph) -> Result<[usize; 4]> {

@@ -20,7 +20,7 @@ const NAMES: [&str; 8] = [
     tflite::EDGE_TPU,
 ];
 
-/// Engines side by side at most: each has weights and buffers of its own, and decoding is the limit long before.
+/// Engines side by side at most: each has buffers of its own, and decoding is the limit long before.
 const MOST_ENGINES: usize = 4;
 
 /// Where to execute, as `--device` says it.
@@ -146,7 +146,10 @@ pub fn open_for_throughput(package: &Package, options: &Options) -> Result<Vec<B
     }
     drop(first);
     let share = Options { threads: threads / engines, ..options.clone() };
-    (0..engines).map(|_| open(package, &share)).collect()
+    let first = open(package, &share)?;
+    let maker = first.maker();
+    let further = (1..engines).map(|_| maker.as_ref().map_or_else(|| open(package, &share), |make| make()));
+    std::iter::once(Ok(first)).chain(further).collect()
 }
 
 /// Whether a runtime's name is `family`, or that and a device: `openvino-npu`.

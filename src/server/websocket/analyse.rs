@@ -66,6 +66,8 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
+        // The thread that fetches results is a moment behind; the analyzer is free for others now.
+        self.stream.give_up();
     }
 }
 

@@ -13,26 +13,25 @@ pub struct Life {
 
 /// Buffers for values: per value its buffer, and each buffer's length.
 ///
-/// Greedy, in order of birth: the smallest free buffer that fits, else the largest one grown, else a new one.
+/// Greedy, largest first: the smallest buffer whose values are never alive together with this one, else a new one.
 /// A step's output never shares a buffer with its inputs.
 pub fn assign(lives: &[Life]) -> (Vec<usize>, Vec<usize>) {
     let mut order: Vec<usize> = (0..lives.len()).collect();
-    order.sort_by_key(|&i| lives[i].from);
+    order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].len), lives[i].from));
     let mut buffer_of = vec![0; lives.len()];
+    // Lengths of the buffers, each with the values that it holds in turn.
     let mut sizes: Vec<usize> = vec![];
-    let mut busy_until: Vec<usize> = vec![];
+    let mut held: Vec<Vec<Life>> = vec![];
     for i in order {
         let life = lives[i];
-        let free = || (0..sizes.len()).filter(|&b| busy_until[b] < life.from);
-        let fitting = free().filter(|&b| sizes[b] >= life.len).min_by_key(|&b| sizes[b]);
-        let chosen = fitting.or_else(|| free().max_by_key(|&b| sizes[b]));
-        let b = chosen.unwrap_or(sizes.len());
+        let together = |other: &Life| life.from <= other.to && other.from <= life.to;
+        // Buffers were made by falling length: the last that is free is the smallest.
+        let b = (0..sizes.len()).rev().find(|&b| !held[b].iter().any(together)).unwrap_or(sizes.len());
         if b == sizes.len() {
             sizes.push(life.len);
-            busy_until.push(life.to);
+            held.push(vec![]);
         }
-        sizes[b] = sizes[b].max(life.len);
-        busy_until[b] = life.to;
+        held[b].push(life);
         buffer_of[i] = b;
     }
     (buffer_of, sizes)

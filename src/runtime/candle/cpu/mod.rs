@@ -3,7 +3,7 @@
 //! The graph is compiled once (`plan`): pictures lie channels-last, so that a pointwise convolution is a
 //! matrix product over pixels and everything else runs vectors over channels; weights are packed for the
 //! tile kernel; buffers are shared by values that are never alive together (`buffers`). A run allocates
-//! no buffers.
+//! no buffers. Engines for one network share all that a run does not write to.
 
 mod aligned;
 mod buffers;
@@ -13,12 +13,14 @@ mod plan;
 mod simd;
 mod tile;
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Storage, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, passes};
-use crate::runtime::{Engine, HostTensor};
+use crate::runtime::{Engine, HostTensor, Maker};
 use ops::Step;
 use ops::reshape::Transposed;
 use plan::{Plan, Work};
@@ -29,17 +31,27 @@ pub(crate) const NAME: &str = "candle-cpu";
 /// Largest number of threads.
 const MAX_THREADS: usize = 256;
 
+/// A compiled network: everything that engines can share.
+struct Network {
+    threads: usize,
+    shape: [usize; 4],
+    plan: Plan,
+    /// Per buffer the constant that it holds for ever, if it is one.
+    constants: Vec<Option<Tensor>>,
+    /// Names and extents of the outputs.
+    outputs: Vec<(String, Vec<usize>)>,
+}
+
 /// A network on the CPU.
 pub struct CpuEngine {
     pool: ThreadPool,
+    network: Arc<Network>,
     state: State,
 }
 
-/// All that a run touches.
+/// All that a run writes to.
 struct State {
-    shape: [usize; 4],
     input: Vec<f32>,
-    plan: Plan,
     buffers: Vec<Tensor>,
     outputs: Vec<HostTensor>,
 }
@@ -79,43 +91,60 @@ impl CpuEngine {
             passes::fuse_grid::unpack(unpacked.insert(graph.clone()));
         }
         let graph = unpacked.as_ref().unwrap_or(graph);
+        let mut plan = plan::plan(graph, isa)?;
+        let constants = plan
+            .buffers
+            .iter_mut()
+            .map(|buffer| buffer.constant.take().map(|data| constant(&data)).transpose())
+            .collect::<candle_core::Result<_>>()
+            .map_err(|e| fail(e.to_string()))?;
+        let outputs = graph.outputs.iter().map(|&id| graph.value(id));
+        let outputs = outputs.map(|value| (value.name.clone(), value.shape.clone())).collect();
+        Self::over(Arc::new(Network { threads, shape, plan, constants, outputs }))
+    }
+
+    /// An engine for a network that is compiled.
+    fn over(network: Arc<Network>) -> Result<Self> {
+        let fail = |detail: String| Error::Runtime { runtime: NAME.into(), detail };
         let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
+            .num_threads(network.threads)
             .thread_name(|i| format!("nn-{i}"))
             .build()
             .map_err(|e| fail(e.to_string()))?;
-        let plan = plan::plan(graph, isa)?;
-        let buffers = plan
-            .buffers
-            .iter()
-            .map(|b| {
-                let buffer = Tensor::zeros(b.len + aligned::SLACK, DType::F32, &Device::Cpu)?;
-                if let Some(data) = &b.constant {
-                    let order = Transposed { rows: 1, columns: data.len() };
-                    ops::execute(&Load { input: data, order: &order }, &buffer, &[])?;
-                }
-                Ok(buffer)
+        let all = network.plan.buffers.iter().zip(&network.constants);
+        let buffers = all
+            .map(|(buffer, constant)| match constant {
+                // Nothing writes to it.
+                Some(constant) => Ok(constant.clone()),
+                None => Tensor::zeros(buffer.len + aligned::SLACK, DType::F32, &Device::Cpu),
             })
             .collect::<candle_core::Result<_>>()
             .map_err(|e| fail(e.to_string()))?;
-        let outputs = graph
+        let outputs = network
             .outputs
             .iter()
-            .map(|&id| graph.value(id))
-            .map(|v| HostTensor {
-                name: v.name.clone(),
-                shape: v.shape.clone(),
-                data: vec![0.0; v.shape.iter().product()],
+            .map(|(name, shape)| HostTensor {
+                name: name.clone(),
+                shape: shape.clone(),
+                data: vec![0.0; shape.iter().product()],
             })
             .collect();
-        let input = vec![0.0; shape.iter().product()];
-        Ok(Self { pool, state: State { shape, input, plan, buffers, outputs } })
+        let input = vec![0.0; network.shape.iter().product()];
+        Ok(Self { pool, network, state: State { input, buffers, outputs } })
     }
 }
 
+/// A buffer that holds `data` for ever.
+fn constant(data: &[f32]) -> candle_core::Result<Tensor> {
+    let buffer = Tensor::zeros(data.len() + aligned::SLACK, DType::F32, &Device::Cpu)?;
+    let order = Transposed { rows: 1, columns: data.len() };
+    ops::execute(&Load { input: data, order: &order }, &buffer, &[])?;
+    Ok(buffer)
+}
+
 impl State {
-    fn execute(&mut self) -> candle_core::Result<()> {
-        for task in &self.plan.tasks {
+    fn execute(&mut self, plan: &Plan) -> candle_core::Result<()> {
+        for task in &plan.tasks {
             let out = &self.buffers[task.output];
             match &task.work {
                 Work::Load(order) => ops::execute(&Load { input: &self.input, order }, out, &[])?,
@@ -128,7 +157,7 @@ impl State {
                 },
             }
         }
-        for (host, source) in self.outputs.iter_mut().zip(&self.plan.outputs) {
+        for (host, source) in self.outputs.iter_mut().zip(&plan.outputs) {
             let (storage, _) = self.buffers[source.buffer].storage_and_layout();
             match &*storage {
                 Storage::Cpu(storage) => source.order.copy(ops::values(storage)?, &mut host.data),
@@ -144,8 +173,13 @@ impl Engine for CpuEngine {
         NAME
     }
 
+    fn maker(&self) -> Option<Maker> {
+        let network = Arc::clone(&self.network);
+        Some(Arc::new(move || Ok(Box::new(Self::over(Arc::clone(&network))?))))
+    }
+
     fn input_shape(&self) -> [usize; 4] {
-        self.state.shape
+        self.network.shape
     }
 
     fn input(&mut self) -> &mut [f32] {
@@ -153,9 +187,9 @@ impl Engine for CpuEngine {
     }
 
     fn run(&mut self) -> Result<&[HostTensor]> {
-        let state = &mut self.state;
+        let (state, plan) = (&mut self.state, &self.network.plan);
         self.pool
-            .install(|| state.execute())
+            .install(|| state.execute(plan))
             .map_err(|e| Error::Runtime { runtime: NAME.into(), detail: e.to_string() })?;
         Ok(&self.state.outputs)
     }
