@@ -54,21 +54,24 @@ impl ModelCache {
         let stamp = stamp(Path::new(choice.model));
         if let Some((manifest, sha256, engines)) = self.find(choice.model, &stamp) {
             let processor = FrameProcessor::new(manifest, engines.lend()?, options)?;
-            return Ok((Loaded { analyzer: Box::new(processor), sha256 }, Vec::new()));
+            let analyzer = Box::new(processor);
+            return Ok((Loaded { analyzer, sha256, shares: true }, Vec::new()));
         }
         let loaded = model::load(choice, settings, options)?.ok_or_else(|| Error::Model {
             model: choice.model.to_owned(),
             detail: "is switched off by the settings".to_owned(),
         })?;
         let (processor, sha256) = (loaded.processor, loaded.sha256);
-        if let Some(maker) = processor.maker() {
+        let maker = processor.maker();
+        let shares = maker.is_some();
+        if let Some(maker) = maker {
             let (name, manifest) = (choice.model.to_owned(), processor.manifest().clone());
             let engines = Engines::new(maker);
             self.keep(Kept { name, stamp, manifest, sha256: sha256.clone(), engines });
         }
         // Reading and packing a network takes several times the memory that it needs afterwards.
         memory::give_back();
-        Ok((Loaded { analyzer: Box::new(processor), sha256 }, loaded.notes))
+        Ok((Loaded { analyzer: Box::new(processor), sha256, shares }, loaded.notes))
     }
 
     fn find(&self, name: &str, stamp: &Stamp) -> Option<(Manifest, String, Arc<Engines>)> {

@@ -16,6 +16,8 @@ pub struct Loaded {
     pub analyzer: Box<dyn Analyzer>,
     /// Digest of the model's network.
     pub sha256: String,
+    /// Whether another one costs next to nothing, because they share what was loaded.
+    pub shares: bool,
 }
 
 /// Loads a model by name, for frames that follow each other in time or for single pictures (`video`).
@@ -78,8 +80,10 @@ impl Models {
     /// Keeps a model for the next picture, unless enough are kept.
     pub(super) fn give_back(&self, name: &str, model: Watched) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.values().map(Vec::len).sum::<usize>() < self.kept {
-            idle.entry(name.to_owned()).or_default().push(model);
+        let all: usize = idle.values().map(Vec::len).sum();
+        let same = idle.entry(name.to_owned()).or_default();
+        if all < self.kept && (same.is_empty() || !model.shares()) {
+            same.push(model);
         }
     }
 

@@ -53,6 +53,7 @@ pub(super) struct Watched {
     model: String,
     runtime: String,
     sha256: String,
+    shares: bool,
     lane: Lane,
     failures: Failures,
     /// What a frame usually takes; `None` before the first.
@@ -103,6 +104,7 @@ impl Watched {
             model: loaded.analyzer.model().to_owned(),
             runtime: loaded.analyzer.runtime().to_owned(),
             sha256: loaded.sha256.clone(),
+            shares: loaded.shares,
             lane: Lane::Working(Worker::start(loaded.analyzer)?),
             load,
             failures: Failures::default(),
@@ -119,6 +121,11 @@ impl Watched {
     /// Digest of the model's network.
     pub(super) fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// Whether another one costs next to nothing.
+    pub(super) fn shares(&self) -> bool {
+        self.shares
     }
 
     /// Whether it failed too often.
@@ -271,7 +278,7 @@ mod tests {
         let frames = Arc::new(AtomicU32::new(0));
         let load = move || {
             let analyzer = Box::new(Scripted(Arc::clone(&frames), script));
-            Ok(Loaded { analyzer, sha256: String::new() })
+            Ok(Loaded { analyzer, sha256: String::new(), shares: false })
         };
         let mut watched = Watched::open(Box::new(load)).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
