@@ -57,7 +57,7 @@ pub struct NullSink;
 impl Sink for NullSink {}
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use crate::record::{Detection, FrameRecord, StagesMs};
 
     /// A finding whose figures are exact in binary.

@@ -28,13 +28,13 @@ const MAX_KEPT_BYTES: usize = 16 << 20;
 pub(super) struct Relay {
     packets: Receiver<Coded>,
     lost: Arc<AtomicU64>,
-    shown: Mutex<Shown>,
+    shown: Mutex<Option<Shown>>,
     advanced: Condvar,
     video: Mutex<Option<Video>>,
 }
 
 /// The frame that was presented last.
-#[derive(Default)]
+#[derive(Clone, Copy)]
 struct Shown {
     pts_ms: f64,
     size: (usize, usize),
@@ -75,7 +75,7 @@ impl Relay {
 
     /// The video lane has presented a frame.
     pub(super) fn advance(&self, pts_ms: f64, size: (usize, usize)) {
-        *self.shown() = Shown { pts_ms, size };
+        *self.shown() = Some(Shown { pts_ms, size });
         self.advanced.notify_one();
     }
 
@@ -95,7 +95,7 @@ impl Relay {
         let mut writer: Option<Writer> = None;
         while !ended.is_cancelled() {
             let Ok(coded) = self.packets.recv_timeout(POLL) else { continue };
-            let size = self.wait_for(coded.stream.ms(coded.dts), ended);
+            let Some(size) = self.wait_for(coded.stream.ms(coded.dts), ended) else { break };
             let known = writer.as_ref().is_some_and(|writer| Arc::ptr_eq(&writer.stream, &coded.stream));
             if !known {
                 let before = self.media_type();
@@ -138,18 +138,20 @@ impl Relay {
         Ok(())
     }
 
-    /// Waits until the frame of this decoding time has been presented; gives the size of frames.
-    fn wait_for(&self, dts_ms: f64, ended: &Cancel) -> (usize, usize) {
+    /// Waits until the frame of this decoding time has been presented; gives the size of frames, or nothing where the
+    /// room ended before its first frame.
+    fn wait_for(&self, dts_ms: f64, ended: &Cancel) -> Option<(usize, usize)> {
         let until = Instant::now() + PATIENCE;
-        let mut shown = self.shown();
         // Times are exact to a tick, and records to a microsecond.
-        while shown.pts_ms < dts_ms - 0.001 && Instant::now() < until && !ended.is_cancelled() {
+        let late = |shown: Shown| shown.pts_ms < dts_ms - 0.001 && Instant::now() < until;
+        let mut shown = self.shown();
+        while shown.is_none_or(late) && !ended.is_cancelled() {
             shown = self.advanced.wait_timeout(shown, POLL).unwrap_or_else(PoisonError::into_inner).0;
         }
-        shown.size
+        shown.map(|shown| shown.size)
     }
 
-    fn shown(&self) -> MutexGuard<'_, Shown> {
+    fn shown(&self) -> MutexGuard<'_, Option<Shown>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

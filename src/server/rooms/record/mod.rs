@@ -6,6 +6,7 @@
 mod name;
 mod pair;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -162,7 +163,7 @@ impl Recorder {
         let _ = queues.ready_timeout(POLL);
     }
 
-    /// Writes what waits. Pictures come first, since a record is later than its picture.
+    /// Writes what waits.
     fn drain(&self, writing: &mut Writing) -> Result<()> {
         for coded in self.packets.try_iter() {
             self.packet(writing, coded)?;
@@ -179,12 +180,18 @@ impl Recorder {
         Ok(())
     }
 
+    /// Writes the records whose pictures have been written; others wait for theirs.
     fn drain_records(&self, writing: &mut Writing) -> Result<()> {
-        for record in self.records.1.try_iter() {
-            if let Some(pair) = &mut writing.pair {
+        let Writing { pair, early, .. } = writing;
+        early.extend(self.records.1.try_iter());
+        if let Some(pair) = pair {
+            let ready = early.iter().take_while(|record| pair.reaches(record)).count();
+            for record in early.drain(..ready) {
                 pair.record(record)?;
             }
         }
+        // Where pictures are not kept, or were lost, records wait in vain.
+        early.drain(..early.len().saturating_sub(MAX_RECORDS));
         Ok(())
     }
 
@@ -304,7 +311,54 @@ struct Writing {
     stream: Option<Arc<Stream>>,
     /// The source whose frames are coded.
     info: Option<Box<SourceInfo>>,
+    /// Records whose pictures have not been written.
+    early: VecDeque<FrameRecord>,
     /// Frames and records in files that are whole.
     frames: u64,
     records: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::tests::record;
+    use crate::source::{OpenOptions, open};
+
+    #[test]
+    fn a_record_that_is_read_before_its_picture_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (room, log) = ("or-1".to_owned(), Log::silent());
+        let (stream_id, user) = (String::new(), String::new());
+        let folder_path = folder.path().to_owned();
+        let setup = Setup { folder: folder_path, room, stream_id, anonymous: false, user, audit: None, log };
+        let recorder = Recorder::new(setup, None);
+        let mut source = open("synthetic:64x64@25", &OpenOptions::default(), &Cancel::new()).unwrap();
+        let mut writing = Writing::default();
+        let step = |source: &mut dyn crate::source::Source| {
+            recorder.frame(&source.next().unwrap().unwrap());
+        };
+        recorder.opened(source.info());
+        step(&mut *source);
+        recorder.record(&record(0, Vec::new()));
+        // A connection ends here: the second record is of a picture of the next one, which is still on its way.
+        recorder.record(&record(1, Vec::new()));
+        recorder.drain(&mut writing).unwrap();
+        recorder.opened(source.info());
+        recorder.drain(&mut writing).unwrap();
+        step(&mut *source);
+        recorder.drain(&mut writing).unwrap();
+        recorder.finish(&mut writing).unwrap();
+        let mut records: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "jsonl"))
+            .collect();
+        records.sort();
+        let lines: Vec<String> = records.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        for (index, lines) in lines.iter().enumerate() {
+            let kept: FrameRecord = serde_json::from_str(lines).unwrap();
+            assert_eq!((kept.frame_id, kept.pts_ms), (index as u64, 0.0));
+        }
+    }
 }

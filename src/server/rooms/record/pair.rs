@@ -31,6 +31,8 @@ pub(super) struct Pair {
     records: JsonLines,
     /// Time of the room at which the time of both starts.
     zero_ms: f64,
+    /// Time of the room up to which there are pictures.
+    end_ms: f64,
     frames: u64,
     written: u64,
 }
@@ -86,7 +88,7 @@ impl Pair {
         let path = |ending| path(&stem, ending);
         let records = JsonLines::new(Output::file(path(RECORDS))?);
         let video = video(path(VIDEO))?;
-        Ok(Self { video, records, zero_ms, frames: 0, written: 0, stem })
+        Ok(Self { video, records, zero_ms, end_ms: zero_ms, frames: 0, written: 0, stem })
     }
 
     /// Names of the files once they are whole.
@@ -101,6 +103,7 @@ impl Pair {
 
     pub(super) fn packet(&mut self, coded: Coded) -> Result<()> {
         if let Video::Kept(video) = &mut self.video {
+            self.end_ms = self.end_ms.max(coded.stream.ms(coded.pts));
             video.write(coded)?;
             self.frames = video.packets();
         }
@@ -110,9 +113,16 @@ impl Pair {
     pub(super) fn frame(&mut self, frame: &Frame) -> Result<()> {
         if let Video::Coded(video) = &mut self.video {
             video.picture(frame)?;
+            self.end_ms = self.end_ms.max(frame.pts.as_ms());
             self.frames += 1;
         }
         Ok(())
+    }
+
+    /// Whether the record's picture, or a later one, has been written.
+    pub(super) fn reaches(&self, record: &FrameRecord) -> bool {
+        // Records are rounded to a microsecond.
+        record.pts_ms <= self.end_ms + 0.001
     }
 
     /// Keeps a frame's record, its time on the video's clock. What is older than the video is left out.
