@@ -350,7 +350,10 @@ fn open_error(name: &str, live: bool, watch: &Watch, error: AvError) -> Error {
 
 fn silence(watch: &Watch, error: AvError) -> String {
     match watch.timeout() {
-        Some(timeout) if watch.is_late() => format!("nothing came for {:.1} s", timeout.as_secs_f64()),
+        // A container may hand out its last packet before it tells that the call before was given up.
+        Some(timeout) if watch.is_late() || error == AvError::EXIT => {
+            format!("nothing came for {:.1} s", timeout.as_secs_f64())
+        }
         _ => explain(error),
     }
 }

@@ -247,7 +247,8 @@ fn each_connection_of_a_camera_gets_a_file_of_its_own() {
     let server = Server::start_in(sandbox, &["--record", "kept", "--room", &room]);
     let first = server.wait_for("or-1", |room| room["recording"]["frames"].as_u64() > Some(40));
     drop(camera);
-    server.wait_for("or-1", |room| room["state"] == "reconnecting");
+    let lost = server.wait_for("or-1", |room| room["state"] == "reconnecting");
+    assert_eq!(lost["detail"], "nothing came for 5.0 s");
     let camera = Camera::new(port, &sent[1]);
     let files = &first["recording"]["files"];
     server.wait_for("or-1", |room| {

@@ -556,7 +556,9 @@ impl Sink for Outlet<'_> {
                 }
             }
         }
-        if std::mem::take(&mut self.first) || room.state() == State::Reconnecting {
+        // A source that is opened again says so by itself: this may still be a picture from before it was lost.
+        let resumed = || room.inlet.is_some() && room.state() == State::Reconnecting;
+        if std::mem::take(&mut self.first) || resumed() {
             room.set(room.lively(), None);
         }
         Ok(())
