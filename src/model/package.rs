@@ -63,7 +63,8 @@ pub struct Package {
 }
 
 impl Package {
-    /// Opens `spec`: a folder with `model.json`, an `.onnx` file, or a built-in name.
+    /// Opens `spec`: a folder with `model.json`, an `.onnx` file, or a built-in name. A file that a `model.json` beside
+    /// it calls its artifact is opened as that package.
     ///
     /// A path that exists wins over a built-in name only where it is written as a path (`./polyp-lite`).
     ///
@@ -94,10 +95,12 @@ impl Package {
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("onnx") || e.eq_ignore_ascii_case("tflite"))
         {
-            Self::from_file(spec, path, size)
+            match package_of(path) {
+                Some(folder) => Self::from_folder(spec, folder, size),
+                None => Self::from_file(spec, path, size),
+            }
         } else if path.file_name().is_some_and(|n| n == MANIFEST_FILE) {
-            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            Self::from_folder(spec, folder, size)
+            Self::from_folder(spec, folder_of(path), size)
         } else {
             Err(no_model(spec, "is neither a package folder nor an .onnx or .tflite file"))
         }
@@ -173,7 +176,7 @@ impl Package {
 
     fn from_file(spec: &str, path: &Path, size: Option<[usize; 2]>) -> Result<Self> {
         let bytes = read_bounded(spec, path, onnx::MAX_FILE_BYTES)?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         let options = onnx::Options {
             name: spec,
             folder: Some(folder),
@@ -208,6 +211,18 @@ fn unknown(spec: &str) -> String {
     let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let what = if spec.contains(['/', '.']) { "no such file or folder" } else { "no such model" };
     format!("{what}; built in: {found}")
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The folder of a file that is the artifact of the package there.
+fn package_of(file: &Path) -> Option<&Path> {
+    let folder = folder_of(file);
+    let text = read_bounded("", &folder.join(MANIFEST_FILE), MAX_MANIFEST_BYTES).ok()?;
+    let manifest = parse_manifest("", &text).ok()?;
+    (file.file_name()? == manifest.artifact.as_str()).then_some(folder)
 }
 
 /// The same network with the input's channel axis in front.

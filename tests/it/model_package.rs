@@ -76,8 +76,26 @@ fn manifests_that_make_no_sense_are_refused() {
 #[test]
 fn a_bare_file_needs_one_output_to_be_guessed() {
     let folder = package();
-    let e = Package::open(folder.path().join("polyp-lite.onnx").to_str().unwrap()).unwrap_err().to_string();
+    let file = folder.path().join("polyp-lite.onnx");
+    std::fs::remove_file(folder.path().join("model.json")).unwrap();
+    let e = Package::open(file.to_str().unwrap()).unwrap_err().to_string();
     assert!(e.contains("2 outputs") && e.contains("model.json"), "{e}");
+}
+
+#[test]
+fn a_package_s_file_is_opened_with_its_manifest() {
+    let folder = package();
+    let file = folder.path().join("polyp-lite.onnx");
+    let opened = Package::open(file.to_str().unwrap()).unwrap();
+    assert_eq!(
+        opened.manifest.thresholds.mask,
+        Package::open("polyp-lite").unwrap().manifest.thresholds.mask
+    );
+    assert_eq!(opened.manifest.outputs.len(), 2);
+    // Another file is none of its business.
+    let other = folder.path().join("other.onnx");
+    std::fs::rename(&file, &other).unwrap();
+    assert!(Package::open(other.to_str().unwrap()).unwrap_err().to_string().contains("2 outputs"));
 }
 
 #[test]
