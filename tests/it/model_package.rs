@@ -77,7 +77,7 @@ fn manifests_that_make_no_sense_are_refused() {
 fn a_bare_file_needs_one_output_to_be_guessed() {
     let folder = package();
     let file = folder.path().join("polyp-lite.onnx");
-    std::fs::remove_file(folder.path().join("model.json")).unwrap();
+    fs::remove_file(folder.path().join("model.json")).unwrap();
     let e = Package::open(file.to_str().unwrap()).unwrap_err().to_string();
     assert!(e.contains("2 outputs") && e.contains("model.json"), "{e}");
 }
@@ -94,7 +94,7 @@ fn a_package_s_file_is_opened_with_its_manifest() {
     assert_eq!(opened.manifest.outputs.len(), 2);
     // Another file is none of its business.
     let other = folder.path().join("other.onnx");
-    std::fs::rename(&file, &other).unwrap();
+    fs::rename(&file, &other).unwrap();
     assert!(Package::open(other.to_str().unwrap()).unwrap_err().to_string().contains("2 outputs"));
 }
 
