@@ -36,9 +36,11 @@ pub mod recommend;
 mod root;
 mod route;
 mod runtimes;
+mod target;
 
 pub use access::Access;
 pub use detect::{Options, VARIABLES, detect, fingerprint};
 pub use fingerprint::Fingerprint;
 pub use info::{DeviceInfo, Machine};
-pub use recommend::{Build, Recommendation, Target, Workload, recommend};
+pub use recommend::{Build, Recommendation, Workload, recommend};
+pub use target::Target;

@@ -3,52 +3,13 @@
 //! Accelerators are matched against a table that names only what this version of endort executes (`route.rs`).
 //! On the processor the input size follows an estimate of its arithmetic; `endort bench` measures what it is worth.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::board::UNKNOWN_ARCH;
 use super::info::{Accelerator, Cpu, Machine};
 use super::route::{EDGE_TPU_COMPILER, ROUTES, folder_to_name, on_the_cpu};
+use super::target::Target;
 use crate::config::Precision;
-
-/// What `endort optimize --target` can make a model for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// The fused graph, for candle.
-    Cpu,
-    /// TensorRT and CUDA on a Jetson.
-    Jetson,
-    /// The Edge TPU.
-    Coral,
-    /// TFLite on a Raspberry Pi.
-    RaspberryPi,
-    /// Metal and CoreML.
-    Apple,
-    /// OpenVINO.
-    Intel,
-}
-
-impl Target {
-    /// The word for it, as `--target` takes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Jetson => "jetson",
-            Self::Coral => "coral",
-            Self::RaspberryPi => "raspberry-pi",
-            Self::Apple => "apple",
-            Self::Intel => "intel",
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A setting and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,8 @@
 
 use super::info::{AcceleratorKind, RuntimeFound};
 use super::probe::Hurdle;
-use super::recommend::{Build, Target};
+use super::recommend::Build;
+use super::target::Target;
 use crate::config::Precision;
 
 /// A way from a network to an accelerator.
@@ -42,13 +43,7 @@ pub(super) const CUDA: &str = "CUDA";
 pub(super) const CUDNN: &str = "cuDNN";
 
 const fn route(accelerator: AcceleratorKind, runtime: &'static str, target: Target, needs: Need) -> Route {
-    // The number formats in which `endort optimize` makes a package for a target, unless told otherwise.
-    let precision = match target {
-        Target::Cpu => Precision::Fp32,
-        Target::Jetson | Target::Apple | Target::Intel => Precision::Fp16,
-        Target::Coral | Target::RaspberryPi => Precision::Int8,
-    };
-    Route { accelerator, runtime, target, precision, needs }
+    Route { accelerator, runtime, target, precision: target.precision(), needs }
 }
 
 const BY_TENSORRT: Need = Need::Provider("tensorrt", &[TENSORRT, CUDA, CUDNN]);

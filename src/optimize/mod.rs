@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cancel::Cancel;
 use crate::config::Precision;
+pub use crate::device::Target;
 use crate::error::Result;
 use crate::format::onnx::{self, WriteOptions};
 use crate::format::tflite::{self, Weights};
@@ -34,47 +35,12 @@ pub const ARTIFACT: &str = "model.onnx";
 /// The name of its twin for TFLite.
 pub const TFLITE: &str = "model.tflite";
 
-/// The kind of device that a package is made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// Any processor.
-    Cpu,
-    /// NVIDIA's TensorRT.
-    Jetson,
-    /// Google's Edge TPU.
-    Coral,
-    /// TensorFlow Lite on ARM.
-    RaspberryPi,
-    /// Metal and CoreML.
-    Apple,
-    /// OpenVINO.
-    Intel,
-}
-
-impl Target {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Cpu, Self::Jetson, Self::Coral, Self::RaspberryPi, Self::Apple, Self::Intel];
-
-    /// The word for it, as `--target` takes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Jetson => "jetson",
-            Self::Coral => "coral",
-            Self::RaspberryPi => "raspberry-pi",
-            Self::Apple => "apple",
-            Self::Intel => "intel",
-        }
-    }
-
-    /// Rules that an 8-bit network must keep there.
-    pub fn scheme(self) -> Scheme {
-        match self {
-            Self::Jetson => Scheme::Symmetric,
-            Self::Coral | Self::RaspberryPi => Scheme::TfLite,
-            Self::Cpu | Self::Apple | Self::Intel => Scheme::Asymmetric,
-        }
+/// Rules that an 8-bit network must keep on a kind of device.
+pub fn scheme(target: Target) -> Scheme {
+    match target {
+        Target::Jetson => Scheme::Symmetric,
+        Target::Coral | Target::RaspberryPi => Scheme::TfLite,
+        Target::Cpu | Target::Apple | Target::Intel => Scheme::Asymmetric,
     }
 }
 
@@ -97,7 +63,7 @@ impl Job<'_> {
     /// How this job quantizes.
     pub fn int8(&self) -> int8::Options {
         int8::Options {
-            scheme: self.target.scheme(),
+            scheme: scheme(self.target),
             bias_correction: self.bias_correction,
             keep_float: self.keep_float.clone(),
         }

@@ -408,7 +408,7 @@ impl<'a> Optimize<'a> {
             source: SourceModel { model: self.args.model.clone(), sha256: package.sha256.clone() },
             settings: OptimizationSettings {
                 input_size: [manifest.input.width, manifest.input.height],
-                scheme: int8.then(|| format!("{:?}", self.target.scheme()).to_lowercase()),
+                scheme: int8.then(|| format!("{:?}", optimize::scheme(self.target)).to_lowercase()),
                 method: int8.then(|| optimize::method_name(self.method()).to_owned()),
                 bias_correction: int8 && !self.args.no_bias_correction,
                 keep_float: kept,

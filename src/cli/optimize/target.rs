@@ -62,7 +62,7 @@ pub fn choose(args: &Args, settings: &Realtime, console: &Console) -> Result<Cho
     };
     let chosen = match named {
         Some(target) => {
-            let precision = args.precision.unwrap_or(default_precision(target));
+            let precision = args.precision.unwrap_or(target.precision());
             Chosen { target, precision, runtime: runtime(MEASURED_ON) }
         }
         None => auto(args, settings, console)?,
@@ -77,21 +77,20 @@ pub fn choose(args: &Args, settings: &Realtime, console: &Console) -> Result<Cho
 fn auto(args: &Args, settings: &Realtime, console: &Console) -> Result<Chosen> {
     let info = device::detect(&machine::options(settings))?;
     let advice = info.recommendation;
-    let recommended = Target::ALL.into_iter().find(|t| t.as_str() == advice.target.as_str());
-    let recommended = recommended.unwrap_or(Target::Cpu);
+    let recommended = advice.target;
     let (target, precision, measured_on, because) = match measured(args, settings, console)? {
         Some(runtime) => {
             let target = target_of(&runtime, recommended);
             // 8 bits on rendered pictures are for those who ask for them.
             let unseen = target == Target::RaspberryPi && args.calibration.is_empty();
-            let precision = if unseen { Precision::Fp16 } else { default_precision(target) };
+            let precision = if unseen { Precision::Fp16 } else { target.precision() };
             let because = format!("{runtime} was the fastest here by endort bench --runtime all");
             (target, precision, runtime, because)
         }
         None => (recommended, advice.precision, MEASURED_ON.to_owned(), advice.reason),
     };
     let precision = args.precision.unwrap_or(precision);
-    console.note(&format!("auto: --target {} --precision {precision}, because {because}", target.as_str()));
+    console.note(&format!("auto: --target {target} --precision {precision}, because {because}"));
     let runtime = args.runtime.clone().unwrap_or(measured_on);
     Ok(Chosen { target, precision, runtime })
 }
@@ -126,13 +125,5 @@ fn target_of(runtime: &str, recommended: Target) -> Target {
         "onnxruntime-cuda" | "onnxruntime-tensorrt" => recommended,
         name if name.starts_with("openvino") => Target::Intel,
         _ => Target::Cpu,
-    }
-}
-
-fn default_precision(target: Target) -> Precision {
-    match target {
-        Target::Cpu => Precision::Fp32,
-        Target::Jetson | Target::Apple | Target::Intel => Precision::Fp16,
-        Target::Coral | Target::RaspberryPi => Precision::Int8,
     }
 }
