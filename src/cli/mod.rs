@@ -9,7 +9,6 @@ pub mod bench;
 pub mod console;
 pub mod context;
 pub mod detect_device;
-mod engines;
 pub mod exit;
 pub mod fastest;
 pub mod machine;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::engines::Engines;
 use super::memory;
 use super::model::{self, Choice};
 use crate::config::Realtime;
@@ -14,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::Manifest;
 use crate::pipeline::FrameProcessor;
 use crate::pipeline::processor::ProcessorOptions;
+use crate::runtime::pool::Engines;
 use crate::server::models::Loaded;
 
 /// Most models that are kept compiled; the one that was loaded first gives way.

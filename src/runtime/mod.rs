@@ -6,6 +6,7 @@ mod library;
 pub mod onnxruntime;
 mod open;
 pub mod openvino;
+pub mod pool;
 mod port;
 pub mod scripted;
 pub mod tflite;

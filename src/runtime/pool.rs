@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::{Engine, HostTensor, Maker};
 use crate::error::Result;
-use crate::runtime::{Engine, HostTensor, Maker};
 
 /// Most engines that are kept while nobody uses them.
 const MOST_IDLE: usize = 2;
@@ -15,6 +15,7 @@ pub struct Engines {
 }
 
 impl Engines {
+    /// A pool without an engine yet.
     pub fn new(maker: Maker) -> Arc<Self> {
         Arc::new(Self { maker, idle: Mutex::default() })
     }
