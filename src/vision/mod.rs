@@ -13,6 +13,7 @@ mod resample;
 mod testing;
 pub mod track;
 
+use crate::model::manifest::Activation;
 use crate::record::Detection;
 use probability::Reported;
 
@@ -61,16 +62,20 @@ pub struct Findings {
     pub map: Option<ProbabilityMap>,
 }
 
-/// A segmentation network's probabilities at its own resolution, with the way back to source pixels.
+/// What a segmentation network says of each cell at its own resolution, with the way back to source pixels.
+///
+/// Between cells its values are blended as the network gave them: logits before the sigmoid, as networks are trained.
 #[derive(Debug, Clone)]
 pub struct ProbabilityMap {
     /// Columns.
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Probability per cell, row-major.
+    /// Values per cell, row-major.
     pub data: Vec<f32>,
-    /// Threshold from the manifest.
+    /// What the values are.
+    pub activation: Activation,
+    /// The value from which a pixel belongs to a finding: the manifest's threshold in terms of `data`.
     pub threshold: f32,
     /// Fit of the source in the network's input, which this map covers as a whole.
     pub geometry: Geometry,

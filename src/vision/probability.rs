@@ -1,5 +1,6 @@
 //! Probability maps at other resolutions: the working grid that findings are read from, and masks.
 
+use crate::model::manifest::Activation;
 use crate::vision::{Crop, ProbabilityMap};
 
 /// Which of the pixels above the threshold are part of a finding, so that masks and findings agree.
@@ -60,6 +61,8 @@ pub(super) struct Grid {
     pub values: Vec<f32>,
     /// The map's threshold.
     pub threshold: f32,
+    /// What the values are.
+    pub activation: Activation,
 }
 
 impl Grid {
@@ -76,7 +79,7 @@ impl Grid {
             blend_rows(map, Lerp::new(y as f32 + 0.5, input_height, map.height), &mut row);
             values.extend(columns.iter().map(|column| column.between(&row)));
         }
-        Some(Self { area, values, threshold: map.threshold })
+        Some(Self { area, values, threshold: map.threshold, activation: map.activation })
     }
 }
 
@@ -105,7 +108,7 @@ impl ProbabilityMap {
     /// The mask at the source's size: 255 where a finding was reported, 0 elsewhere; row-major,
     /// `width * height` bytes.
     ///
-    /// Probabilities are enlarged bilinearly and thresholded at the source's resolution. What was not
+    /// Values are enlarged bilinearly and thresholded at the source's resolution. What was not
     /// reported (regions too small or too weak, frames whose score was too low) is absent.
     pub fn rasterize(&self, width: usize, height: usize) -> Vec<u8> {
         let mut mask = vec![0; width * height];
@@ -158,7 +161,7 @@ impl ProbabilityMap {
         }
     }
 
-    /// Two classes' maps as one: the larger probability per cell, and what either reported.
+    /// Two classes' maps as one: the larger value per cell, and what either reported.
     pub(super) fn joined(mut self, other: Self) -> Self {
         for (own, other) in self.data.iter_mut().zip(&other.data) {
             *own = own.max(*other);

@@ -1,7 +1,8 @@
 //! Mask heads: threshold, components, outlines.
 //!
 //! The map is enlarged bilinearly to the network's input size before it is thresholded, so that outlines are
-//! finer than its cells; only the rectangle that holds cells above the threshold is visited.
+//! finer than its cells; only the rectangle that holds cells above the threshold is visited. Logits are enlarged as
+//! they are: probabilities saturate, and blending those would shrink findings at thresholds above one half.
 //!
 //! A finding's score is the mean probability over its pixels. It is never below the mask threshold, so a score
 //! threshold has an effect only above that one; regions that the network half believes in score little above it.
@@ -31,6 +32,25 @@ pub(super) struct Reading<'a> {
     pub open: bool,
 }
 
+/// Largest logit that is told from others: its sigmoid is 0 or 1 to any precision here.
+const MAX_LOGIT: f32 = 80.0;
+
+/// A network's value, within what can be blended.
+fn bounded(activation: Activation, value: f32) -> f32 {
+    match activation {
+        Activation::Logits => value.clamp(-MAX_LOGIT, MAX_LOGIT),
+        Activation::Probabilities => value.clamp(0.0, 1.0),
+    }
+}
+
+/// The value that stands for `probability`: the inverse of what [`probability`] does.
+fn level(activation: Activation, probability: f32) -> f32 {
+    match activation {
+        Activation::Logits => (probability / (1.0 - probability)).ln(),
+        Activation::Probabilities => probability,
+    }
+}
+
 /// A connected region of the working grid.
 struct Component {
     id: u32,
@@ -55,8 +75,9 @@ impl Reading<'_> {
             let mut map = ProbabilityMap {
                 width: shape.0,
                 height: shape.1,
-                data: values.iter().map(|&value| probability(self.activation, value)).collect(),
-                threshold: self.thresholds.mask,
+                data: values.iter().map(|&value| bounded(self.activation, value)).collect(),
+                activation: self.activation,
+                threshold: level(self.activation, self.thresholds.mask),
                 geometry: *self.geometry,
                 reported: Reported::None,
             };
@@ -167,7 +188,7 @@ fn label_components(grid: &Grid, scratch: &mut Scratch) -> (Vec<u32>, Vec<Compon
         scratch.stack.push(component.start);
         while let Some((x, y)) = scratch.stack.pop() {
             component.pixels += 1;
-            component.sum += f64::from(grid.values[y * width + x]);
+            component.sum += f64::from(probability(grid.activation, grid.values[y * width + x]));
             for ny in y.saturating_sub(1)..(y + 2).min(height) {
                 for nx in x.saturating_sub(1)..(x + 2).min(width) {
                     let neighbour = ny * width + nx;

@@ -356,3 +356,26 @@ fn ssd_outputs_of_different_lengths_are_an_error() {
     let outputs = [tensor("boxes", &[1, 2, 4], vec![0.0; 8]), tensor("scores", &[1, 3, 2], vec![0.0; 6])];
     assert!(try_run(&manifest, &outputs).is_err());
 }
+
+#[test]
+fn between_cells_logits_are_blended_before_the_sigmoid() {
+    let (geometry, scale) = (geometry(), (INPUT.0 / CELLS.0) as f32);
+    let threshold = 0.9_f32;
+    for edge in [480.0_f32, 484.0, 488.0, 492.0] {
+        // Half a logit per source pixel: the sigmoid goes from 0 to 1 within a cell.
+        let value = |i: usize| {
+            let row = (i / CELLS.0) as f32 + 0.5;
+            (edge - geometry.to_source(0.0, row * scale).1) / 2.0
+        };
+        let mask = tensor("mask", &[1, 1, CELLS.1, CELLS.0], (0..CELLS.0 * CELLS.1).map(value).collect());
+        let findings = run(&mask_manifest(json!({"mask": threshold})), &[mask]);
+        let [found] = findings.detections.as_slice() else { panic!("{:?}", findings.detections) };
+        let expected = edge - 2.0 * (threshold / (1.0 - threshold)).ln();
+        let bottom = found.bbox[1] + found.bbox[3];
+        assert!((bottom - expected).abs() < 0.3, "{bottom}, not {expected}");
+        let mask = findings.map.unwrap().rasterize(SOURCE.0, SOURCE.1);
+        let rows = mask.chunks_exact(SOURCE.0).filter(|row| row[900] > 0).count();
+        let top = geometry.crop.y as f32;
+        assert!((rows as f32 - (expected - top)).abs() <= 0.6, "{rows}, not {}", expected - top);
+    }
+}
