@@ -218,6 +218,7 @@ def main():
             p = max(p, (time.time() - began) / (3600 * args.hours))
         return min(1.0, p)
 
+    done_epochs = first
     for epoch in range(first, args.epochs):
         p0 = progress(epoch, 0)
         if p0 >= 0.995:
@@ -266,9 +267,10 @@ def main():
             "epoch": epoch + 1, "elapsed": time.time() - began, "args": vars(args), "held_out": held,
         }
         save(out / "last.pt", state)
+        done_epochs = epoch + 1
         if (epoch + 1) % 5 == 0:
             save(out / f"ema-{epoch + 1:03d}.pt", {"ema": ema.state, "epoch": epoch + 1, "held_out": held, "args": vars(args)})
-    save(out / "final.pt", {"ema": ema.state, "epoch": epoch + 1, "held_out": held, "args": vars(args)})
+    save(out / "final.pt", {"ema": ema.state, "epoch": done_epochs, "held_out": held, "args": vars(args)})
 
 
 if __name__ == "__main__":
