@@ -61,6 +61,11 @@ impl Inlet {
         self.lock().pushing = false;
     }
 
+    /// Whether somebody pushes.
+    pub(super) fn is_taken(&self) -> bool {
+        self.lock().pushing
+    }
+
     /// Leaves a picture; gives its number. The oldest that waits gives way.
     pub(in crate::server) fn put(&self, encoded: Vec<u8>) -> u64 {
         let mut state = self.lock();

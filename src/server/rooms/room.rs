@@ -557,9 +557,12 @@ impl Sink for Outlet<'_> {
             }
         }
         // A source that is opened again says so by itself: this may still be a picture from before it was lost.
-        let resumed = || room.inlet.is_some() && room.state() == State::Reconnecting;
-        if std::mem::take(&mut self.first) || resumed() {
+        let back = |inlet: &Arc<Inlet>| inlet.is_taken() && room.state() == State::Reconnecting;
+        if std::mem::take(&mut self.first) || room.inlet.as_ref().is_some_and(back) {
             room.set(room.lively(), None);
+            if room.inlet.as_ref().is_some_and(|inlet| !inlet.is_taken()) {
+                room.camera_left();
+            }
         }
         Ok(())
     }
