@@ -2,6 +2,7 @@
 
 use ffmpeg_next::ffi::AVCodecID;
 
+use super::copied::{Copied, Timing};
 use super::dict::Dict;
 use super::error::AvError;
 use super::muxer::Muxer;
@@ -12,38 +13,22 @@ use super::parameters::Parameters;
 const FLAGS: &str = "empty_moov+default_base_moof+frag_custom+skip_trailer";
 
 /// Writes the packets of one H.264 stream.
-pub(crate) struct Fragments {
-    muxer: Muxer,
-    stream: usize,
-    base: (i32, i32),
-    interval: i64,
-    /// Ticks at which the time of the fragments starts.
-    zero: i64,
-}
+pub(crate) struct Fragments(Copied);
 
 impl Fragments {
-    /// A writer whose time starts at `zero`, the first packet's decoding time; and what comes before all fragments.
-    pub(crate) fn start(
-        parameters: &Parameters,
-        base: (i32, i32),
-        interval: i64,
-        zero: i64,
-    ) -> Result<(Self, Vec<u8>), AvError> {
-        let mut muxer = Muxer::in_memory(c"mp4")?;
-        // SAFETY: the parameters are a valid copy of an open input's.
-        let stream = unsafe { muxer.add_copied(parameters.as_ptr(), base) }?;
-        muxer.start(Dict::of([("movflags", FLAGS), ("use_editlist", "0")]))?;
-        let head = muxer.take()?;
-        Ok((Self { muxer, stream, base, interval, zero }, head))
+    /// A writer whose time starts at the first packet's decoding time; and what comes before all fragments.
+    pub(crate) fn start(parameters: &Parameters, timing: Timing) -> Result<(Self, Vec<u8>), AvError> {
+        let options = Dict::of([("movflags", FLAGS), ("use_editlist", "0")]);
+        let mut copied = Copied::start(Muxer::in_memory(c"mp4")?, parameters, None, timing, options)?;
+        let head = copied.muxer.take()?;
+        Ok((Self(copied), head))
     }
 
     /// One packet as a fragment.
     pub(crate) fn write(&mut self, mut packet: Packet, pts: i64, dts: i64) -> Result<Vec<u8>, AvError> {
-        packet.set_times(pts - self.zero, dts - self.zero);
-        packet.set_duration(packet.duration().unwrap_or(self.interval));
-        packet.address(self.stream, self.base, self.muxer.time_base(self.stream));
-        self.muxer.write_alone(&mut packet)?;
-        self.muxer.take()
+        self.0.address(&mut packet, pts, dts);
+        self.0.muxer.write_alone(&mut packet)?;
+        self.0.muxer.take()
     }
 }
 

@@ -13,6 +13,7 @@
 pub(crate) mod audio;
 pub(crate) mod chain;
 pub mod convert;
+pub(crate) mod copied;
 pub(crate) mod decoder;
 pub(crate) mod dict;
 pub(crate) mod encoder;

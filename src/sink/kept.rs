@@ -7,12 +7,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::output::part_path;
+use crate::av::copied::Copied;
 use crate::av::dict::Dict;
 use crate::av::error::AvError;
 use crate::av::file_url;
 use crate::av::muxer::Muxer;
 use crate::error::{Error, Result};
-use crate::source::tap::{Coded, KEPT_IN, Stream};
+use crate::source::tap::{Coded, KEPT_IN};
 
 /// Options for a file that can be read at any time: a crash takes a second of video with it, at most.
 pub(super) const READABLE: [(&str, &str); 2] = [("cluster_time_limit", "1000"), ("flush_packets", "1")];
@@ -20,12 +21,7 @@ pub(super) const READABLE: [(&str, &str); 2] = [("cluster_time_limit", "1000"), 
 /// A Matroska file of one connection's packets, `NAME.part` until it is whole.
 pub(crate) struct KeptVideo {
     target: PathBuf,
-    muxer: Muxer,
-    stream: usize,
-    base: (i32, i32),
-    interval: i64,
-    /// Ticks of the source at which the file's time starts.
-    zero: i64,
+    copied: Copied,
     packets: u64,
 }
 
@@ -35,18 +31,17 @@ impl KeptVideo {
     /// # Errors
     /// [`Error::Write`].
     pub(crate) fn create(target: PathBuf, first: &Coded) -> Result<Self> {
-        let Stream { parameters, base, rate } = &*first.stream;
         let part = part_path(&target);
         // First by the standard library, whose errors say which folder is missing or not writable.
         File::create(&part).map_err(Error::write(&target))?;
         let failed = |error: AvError| Error::write(&target)(error.to_io());
-        let mut muxer = Muxer::create(&file_url(&part)?, KEPT_IN).map_err(failed)?;
-        // SAFETY: the parameters are a valid copy of an open input's.
-        let stream = unsafe { muxer.add_copied(parameters.as_ptr(), *base) }.map_err(failed)?;
-        muxer.set_rate(stream, *rate);
-        muxer.start(Dict::of(READABLE)).map_err(failed)?;
-        let (base, interval, zero) = (*base, first.stream.interval(), first.pts);
-        Ok(Self { target, muxer, stream, base, interval, zero, packets: 0 })
+        let stream = &*first.stream;
+        let timing = stream.timing(first.pts);
+        let copied = Muxer::create(&file_url(&part)?, KEPT_IN).and_then(|muxer| {
+            Copied::start(muxer, &stream.parameters, stream.rate, timing, Dict::of(READABLE))
+        });
+        let copied = copied.map_err(failed)?;
+        Ok(Self { target, copied, packets: 0 })
     }
 
     /// Writes a packet of the same connection. One that is shown before the first cannot be decoded and is left out.
@@ -55,13 +50,11 @@ impl KeptVideo {
     /// [`Error::Write`].
     pub(crate) fn write(&mut self, coded: Coded) -> Result<()> {
         let Coded { mut packet, pts, dts, .. } = coded;
-        if pts < self.zero {
+        if pts < self.copied.timing.zero {
             return Ok(());
         }
-        packet.set_times(pts - self.zero, dts - self.zero);
-        packet.set_duration(packet.duration().unwrap_or(self.interval));
-        packet.address(self.stream, self.base, self.muxer.time_base(self.stream));
-        self.muxer.write(&mut packet).map_err(|e| Error::write(&self.target)(e.to_io()))?;
+        self.copied.address(&mut packet, pts, dts);
+        self.copied.muxer.write(&mut packet).map_err(|e| Error::write(&self.target)(e.to_io()))?;
         self.packets += 1;
         Ok(())
     }
@@ -76,8 +69,8 @@ impl KeptVideo {
     /// # Errors
     /// [`Error::Write`].
     pub(crate) fn finish(self) -> Result<()> {
-        let Self { target, muxer, .. } = self;
-        muxer.finish().map_err(|e| Error::write(&target)(e.to_io()))?;
+        let Self { target, copied, .. } = self;
+        copied.muxer.finish().map_err(|e| Error::write(&target)(e.to_io()))?;
         rename(&target)
     }
 }

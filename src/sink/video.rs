@@ -61,9 +61,10 @@ impl Default for VideoOptions {
 /// Writes H.264 in MP4 that browsers play (or the container of the output's ending).
 ///
 /// The file is written as `NAME.part` and gets its name when [`finish`](Sink::finish) succeeds; dropped
-/// before, it is removed (unless [`VideoOptions::keep_part`] says otherwise). Each frame keeps its time stamp. Clocks that start anywhere (MPEG-TS, cameras)
-/// start at zero. H.264 at 4:2:0 has even sizes only: an odd picture gets one more column or row, which
-/// repeats the last. Frames that change their size on the way are scaled to that of the first.
+/// before, it is removed (unless [`VideoOptions::keep_part`] says otherwise). Each frame keeps its time stamp.
+/// Clocks that start anywhere (MPEG-TS, cameras) start at zero. H.264 at 4:2:0 has even sizes only: an odd picture
+/// gets one more column or row, which repeats the last. Frames that change their size on the way are scaled to that
+/// of the first.
 pub struct VideoSink {
     target: PathBuf,
     info: SourceInfo,

@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::av::copied::Timing;
 use crate::av::input::Input;
 use crate::av::packet::Packet;
 use crate::av::parameters::Parameters;
+use crate::frame::Timestamp;
 
 /// Packets that may wait for one consumer, or for their first frame.
 const MAX_PACKETS: usize = 512;
@@ -41,15 +43,20 @@ impl Stream {
     }
 
     /// Ticks from one frame to the next, at least one.
-    pub(crate) fn interval(&self) -> i64 {
+    fn interval(&self) -> i64 {
         let fps = self.rate.map_or(30.0, |(num, den)| f64::from(num) / f64::from(den));
         let ticks = f64::from(self.base.1) / f64::from(self.base.0) / fps;
         (ticks.round() as i64).max(1)
     }
 
+    /// How they become a container's that starts at `zero` ticks.
+    pub(crate) fn timing(&self, zero: i64) -> Timing {
+        Timing { base: self.base, interval: self.interval(), zero }
+    }
+
     /// A time in ticks as milliseconds.
     pub(crate) fn ms(&self, ticks: i64) -> f64 {
-        ticks as f64 * 1e3 * f64::from(self.base.0) / f64::from(self.base.1)
+        Timestamp { ticks, base: self.base }.as_ms()
     }
 }
 

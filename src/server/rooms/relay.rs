@@ -165,7 +165,7 @@ fn begin(first: &Coded, (width, height): (usize, usize)) -> Result<(Option<Fragm
     let stream = &first.stream;
     let Some(media_type) = media_type(&stream.parameters) else { return Ok((None, None)) };
     let (fragments, bytes) =
-        Fragments::start(&stream.parameters, stream.base, stream.interval(), first.dts).map_err(failed)?;
+        Fragments::start(&stream.parameters, stream.timing(first.dts)).map_err(failed)?;
     let origin_ms = stream.ms(first.dts);
     let message = Message::Video { media_type: media_type.clone(), origin_ms, width, height };
     let head = Piece::Head(Arc::new(Announced { text: to_text(&message)?.to_string(), bytes }));
