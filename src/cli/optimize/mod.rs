@@ -50,7 +50,7 @@ pub struct Args {
     pub model: String,
 
     /// Kind of device that the package is for
-    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
+    #[arg(long, value_enum, default_value_t = TargetArg::AUTO)]
     pub target: TargetArg,
 
     /// Number format: fp32 as in the original; fp16, half its size; int8, a quarter of it and the fastest, but it has to

@@ -1,6 +1,7 @@
 //! Which kind of device a package is made for, in which number format, and what measures it.
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
 use super::Args;
 use crate::cli::machine;
@@ -13,23 +14,45 @@ use crate::model::Package;
 use crate::optimize::Target;
 use crate::runtime::fastest::Recalled;
 
-/// Kinds of device on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TargetArg {
-    /// What suits this box: the fastest runtime by `endort bench --runtime all`, else what `endort detect-device` says
-    Auto,
-    /// Any processor: the fused network as ONNX
-    Cpu,
-    /// NVIDIA Jetson: ONNX for TensorRT, and its engine where trtexec is there
-    Jetson,
-    /// Google Coral: TensorFlow Lite for the Edge TPU
-    Coral,
-    /// Raspberry Pi, and any processor with LiteRT: TensorFlow Lite
-    RaspberryPi,
-    /// Apple Silicon: ONNX for CoreML and Metal
-    Apple,
-    /// Intel: ONNX for OpenVINO
-    Intel,
+/// A kind of device on the command line; without one, what suits this box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetArg(Option<Target>);
+
+impl TargetArg {
+    /// What suits this box.
+    pub const AUTO: Self = Self(None);
+}
+
+impl ValueEnum for TargetArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const {
+            &[
+                Self::AUTO,
+                Self(Some(Target::Cpu)),
+                Self(Some(Target::Jetson)),
+                Self(Some(Target::Coral)),
+                Self(Some(Target::RaspberryPi)),
+                Self(Some(Target::Apple)),
+                Self(Some(Target::Intel)),
+            ]
+        }
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self.0 {
+            None => {
+                "What suits this box: the fastest runtime by `endort bench --runtime all`, else what `endort \
+                 detect-device` says"
+            }
+            Some(Target::Cpu) => "Any processor: the fused network as ONNX",
+            Some(Target::Jetson) => "NVIDIA Jetson: ONNX for TensorRT, and its engine where trtexec is there",
+            Some(Target::Coral) => "Google Coral: TensorFlow Lite for the Edge TPU",
+            Some(Target::RaspberryPi) => "Raspberry Pi, and any processor with LiteRT: TensorFlow Lite",
+            Some(Target::Apple) => "Apple Silicon: ONNX for CoreML and Metal",
+            Some(Target::Intel) => "Intel: ONNX for OpenVINO",
+        };
+        Some(PossibleValue::new(self.0.map_or("auto", Target::as_str)).help(help))
+    }
 }
 
 /// What was chosen.
@@ -51,16 +74,7 @@ const MEASURED_ON: &str = "candle-cpu";
 /// A machine that cannot be looked at, and a number format that the target cannot have.
 pub fn choose(args: &Args, settings: &Realtime, console: &Console) -> Result<Chosen> {
     let runtime = |default: &str| args.runtime.clone().unwrap_or_else(|| default.to_owned());
-    let named = match args.target {
-        TargetArg::Auto => None,
-        TargetArg::Cpu => Some(Target::Cpu),
-        TargetArg::Jetson => Some(Target::Jetson),
-        TargetArg::Coral => Some(Target::Coral),
-        TargetArg::RaspberryPi => Some(Target::RaspberryPi),
-        TargetArg::Apple => Some(Target::Apple),
-        TargetArg::Intel => Some(Target::Intel),
-    };
-    let chosen = match named {
+    let chosen = match args.target.0 {
         Some(target) => {
             let precision = args.precision.unwrap_or(target.precision());
             Chosen { target, precision, runtime: runtime(MEASURED_ON) }
