@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::server::Shared;
-use crate::server::api::{Recording, RecordingState, State};
+use crate::server::api::{Recording, RecordingState, RoomInfo, State};
 use crate::server::limits::Bound;
 use crate::server::rooms::stats::Buckets;
 
@@ -107,6 +107,18 @@ fn server(text: &mut Text, shared: &Shared) {
     }
 }
 
+/// Name, kind and help of a family, and its value for one room.
+type Figure<T> = (&'static str, &'static str, &'static str, fn(&T) -> f64);
+
+fn per_room<T>(text: &mut Text, figures: &[Figure<T>], rooms: &[(&str, &T)]) {
+    for (name, kind, help, value) in figures {
+        text.family(name, kind, help);
+        for (room, of) in rooms {
+            text.sample(name, &[("room", room)], value(of));
+        }
+    }
+}
+
 fn rooms(text: &mut Text, shared: &Shared) {
     let rooms = shared.rooms.all();
     let infos: Vec<_> = rooms.iter().map(|room| room.info()).collect();
@@ -127,8 +139,7 @@ fn rooms(text: &mut Text, shared: &Shared) {
         ];
         text.sample("endort_room_info", &labels, 1.0);
     }
-    type Figure = (&'static str, &'static str, &'static str, fn(&crate::server::api::RoomInfo) -> f64);
-    let figures: [Figure; 12] = [
+    let figures: [Figure<RoomInfo>; 12] = [
         ("endort_room_fps", "gauge", "Pictures per second.", |info| info.figures.fps),
         ("endort_room_frames_total", "counter", "Pictures presented.", |info| {
             info.figures.frames_processed as f64
@@ -158,14 +169,9 @@ fn rooms(text: &mut Text, shared: &Shared) {
             f64::from(u8::from(matches!(info.state, State::Running | State::Stalled)))
         }),
     ];
-    for (name, kind, help, value) in figures {
-        text.family(name, kind, help);
-        for info in &infos {
-            text.sample(name, &[("room", &info.room)], value(info));
-        }
-    }
-    type Recorded = (&'static str, &'static str, &'static str, fn(&Recording) -> f64);
-    let recorded: [Recorded; 4] = [
+    let all: Vec<_> = infos.iter().map(|info| (info.room.as_str(), info)).collect();
+    per_room(text, &figures, &all);
+    let recorded: [Figure<Recording>; 4] = [
         ("endort_room_recording", "gauge", "1 while the room is recorded.", |recording| {
             f64::from(u8::from(recording.state == RecordingState::Recording))
         }),
@@ -185,12 +191,9 @@ fn rooms(text: &mut Text, shared: &Shared) {
             |recording| recording.lost as f64,
         ),
     ];
-    for (name, kind, help, value) in recorded {
-        text.family(name, kind, help);
-        for (info, recording) in infos.iter().filter_map(|info| Some((info, info.recording.as_ref()?))) {
-            text.sample(name, &[("room", &info.room)], value(recording));
-        }
-    }
+    let recordings: Vec<_> =
+        all.iter().filter_map(|&(room, info)| Some((room, info.recording.as_ref()?))).collect();
+    per_room(text, &recorded, &recordings);
     let help = "Pictures of coded video that were not passed on in time.";
     text.family("endort_room_video_lost_total", "counter", help);
     for (info, room) in infos.iter().zip(&rooms) {
