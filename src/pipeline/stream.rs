@@ -49,7 +49,7 @@ pub enum StreamEvent {
 pub struct StreamResult {
     /// The frame as it was pushed.
     pub frame: Frame,
-    /// What was found, and the probability map behind it.
+    /// What was found, and the score map behind it.
     pub analysis: Analysis,
     /// The same as a record.
     pub record: FrameRecord,

@@ -7,15 +7,15 @@ pub mod overlay;
 mod polygon;
 pub mod postprocess;
 pub mod preprocess;
-pub mod probability;
 mod resample;
+pub mod score_map;
 #[cfg(test)]
 mod testing;
 pub mod track;
 
 use crate::model::manifest::Activation;
 use crate::record::Detection;
-use probability::Reported;
+use score_map::Reported;
 
 /// A rectangle of a picture, in whole pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,15 +58,15 @@ impl Geometry {
 pub struct Findings {
     /// Findings, best score first, in source pixels.
     pub detections: Vec<Detection>,
-    /// The network's probability map behind them, for models that segment.
-    pub map: Option<ProbabilityMap>,
+    /// The network's score map behind them, for models that segment.
+    pub map: Option<ScoreMap>,
 }
 
 /// What a segmentation network says of each cell at its own resolution, with the way back to source pixels.
 ///
 /// Between cells its values are blended as the network gave them: logits before the sigmoid, as networks are trained.
 #[derive(Debug, Clone)]
-pub struct ProbabilityMap {
+pub struct ScoreMap {
     /// Columns.
     pub width: usize,
     /// Rows.

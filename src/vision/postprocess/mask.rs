@@ -10,8 +10,8 @@
 use crate::model::manifest::{Activation, Thresholds};
 use crate::record::Detection;
 use crate::vision::postprocess::{MAX_FINDINGS, contour, probability};
-use crate::vision::probability::{Grid, Reported};
-use crate::vision::{Findings, Geometry, ProbabilityMap};
+use crate::vision::score_map::{Grid, Reported};
+use crate::vision::{Findings, Geometry, ScoreMap};
 
 /// Deviation of a simplified outline from the full one, in pixels of the network's input.
 const OUTLINE_TOLERANCE: f32 = 0.5;
@@ -70,9 +70,9 @@ impl Reading<'_> {
         scratch: &mut Scratch,
     ) -> Findings {
         let mut detections = Vec::new();
-        let mut whole: Option<ProbabilityMap> = None;
+        let mut whole: Option<ScoreMap> = None;
         for (label, values) in self.labels.iter().zip(data.chunks_exact(shape.0 * shape.1)) {
-            let mut map = ProbabilityMap {
+            let mut map = ScoreMap {
                 width: shape.0,
                 height: shape.1,
                 data: values.iter().map(|&value| bounded(self.activation, value)).collect(),
@@ -98,7 +98,7 @@ impl Reading<'_> {
     fn class_findings(
         &self,
         label: &str,
-        map: &ProbabilityMap,
+        map: &ScoreMap,
         source: (usize, usize),
         scratch: &mut Scratch,
         detections: &mut Vec<Detection>,

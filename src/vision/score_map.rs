@@ -1,7 +1,7 @@
-//! Probability maps at other resolutions: the working grid that findings are read from, and masks.
+//! Score maps at other resolutions: the working grid that findings are read from, and masks.
 
 use crate::model::manifest::Activation;
-use crate::vision::{Crop, ProbabilityMap};
+use crate::vision::{Crop, ScoreMap};
 
 /// Which of the pixels above the threshold are part of a finding, so that masks and findings agree.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -44,7 +44,7 @@ impl Lerp {
 }
 
 /// Blends the two rows of `map` around `row`.
-fn blend_rows(map: &ProbabilityMap, row: Lerp, out: &mut [f32]) {
+fn blend_rows(map: &ScoreMap, row: Lerp, out: &mut [f32]) {
     let low = &map.data[row.low * map.width..][..map.width];
     let high = &map.data[row.high * map.width..][..map.width];
     for ((out, low), high) in out.iter_mut().zip(low).zip(high) {
@@ -52,7 +52,7 @@ fn blend_rows(map: &ProbabilityMap, row: Lerp, out: &mut [f32]) {
     }
 }
 
-/// The part of a probability map that can be above the threshold, one value per pixel of the network's input.
+/// The part of a score map that can be above the threshold, one value per pixel of the network's input.
 #[derive(Debug)]
 pub(super) struct Grid {
     /// Rectangle of the input that the values cover; it lies inside the content.
@@ -67,7 +67,7 @@ pub(super) struct Grid {
 
 impl Grid {
     /// `None` if no pixel can be above the threshold.
-    pub fn new(map: &ProbabilityMap) -> Option<Self> {
+    pub fn new(map: &ScoreMap) -> Option<Self> {
         let area = reach(map)?;
         let (input_width, input_height) = map.geometry.input;
         let columns: Vec<Lerp> = (area.x..area.x + area.width)
@@ -84,7 +84,7 @@ impl Grid {
 }
 
 /// The rectangle of the content, in input pixels, that bilinear values of cells above the threshold reach.
-fn reach(map: &ProbabilityMap) -> Option<Crop> {
+fn reach(map: &ScoreMap) -> Option<Crop> {
     let rows: Vec<&[f32]> = map.data.chunks_exact(map.width).collect();
     let above = |row: &&[f32]| row.iter().any(|&value| value >= map.threshold);
     let top = rows.iter().position(above)?;
@@ -104,7 +104,7 @@ fn reach(map: &ProbabilityMap) -> Option<Crop> {
     Some(Crop { x, y, width, height })
 }
 
-impl ProbabilityMap {
+impl ScoreMap {
     /// The mask at the source's size: 255 where a finding was reported, 0 elsewhere; row-major,
     /// `width * height` bytes.
     ///
