@@ -1,5 +1,7 @@
 //! One room: its source, its model, its budget, and how it fares.
 
+mod outlet;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,18 +16,17 @@ use super::show::{Show, unix_ms};
 use super::stats::{Buckets, Merged, RoomStats};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::frame::{Frame, Moment};
+use crate::frame::Moment;
 use crate::pipeline::clock::{Clock, RealClock};
 use crate::pipeline::{self, Analyzer, Pace, Policy, Progress, RunOptions};
-use crate::record::FrameRecord;
 use crate::server::api::{Figures, Message, RoomInfo, Seen, State};
 use crate::server::audit::Audit;
 use crate::server::log::{Level, Log};
 use crate::server::watched::{Failures, Incident, MAX_FAILURES, WINDOW, Watched};
-use crate::sink::Sink;
 use crate::source::tap::Tap;
 use crate::source::{self, EventHandler, HwDecode, OpenOptions, Source, SourceEvent};
 use crate::vision::deidentify::Deidentifier;
+use outlet::Outlet;
 
 /// Pause before a source that failed is opened again; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -356,7 +357,7 @@ impl Room {
             target_fps: self.spec.target_fps,
             ..RunOptions::default()
         };
-        let mut outlet = Outlet { room: self, first: true };
+        let mut outlet = Outlet::new(self);
         let analyzer = analyzer.map(|analyzer| analyzer as &mut dyn Analyzer);
         pipeline::run(source, analyzer, &mut outlet, &options, &self.clock, &self.cancel, &self.progress)
             .map(drop)
@@ -490,25 +491,6 @@ impl Room {
         }
     }
 
-    /// Gives a frame to whoever sees and keeps frames.
-    fn show(&self, frame: &Frame) {
-        self.show.picture(frame);
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| !self.tap.flows()) {
-            recorder.frame(frame);
-        }
-    }
-
-    /// A frame of a moment ago as it may be shown.
-    fn shown(&self, frame: &Frame) -> Option<Frame> {
-        match &self.veil {
-            None => Some(frame.clone()),
-            Some(veil) => {
-                let picture = veil.lock().unwrap_or_else(PoisonError::into_inner).cover(&frame.picture)?;
-                Some(Frame { picture, ..frame.clone() })
-            }
-        }
-    }
-
     fn wait(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         while Instant::now() < until {
@@ -530,60 +512,5 @@ impl Room {
 
     fn since(&self, captured: Moment) -> Duration {
         self.clock.now().since(captured)
-    }
-}
-
-/// Where a room's pipeline ends: figures, viewers, thumbnails.
-struct Outlet<'a> {
-    room: &'a Arc<Room>,
-    first: bool,
-}
-
-impl Sink for Outlet<'_> {
-    fn picture(&mut self, frame: &Frame) -> Result<()> {
-        let room = self.room;
-        room.stats().picture(room.since(frame.captured));
-        room.relay.advance(frame.pts.as_ms(), (frame.picture.width(), frame.picture.height()));
-        match &room.veil {
-            None => room.show(frame),
-            Some(veil) => {
-                let covered = veil.lock().unwrap_or_else(PoisonError::into_inner).next(&frame.picture);
-                match covered {
-                    Some(picture) => room.show(&Frame { picture, ..frame.clone() }),
-                    None => {
-                        room.withheld.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            }
-        }
-        // A source that is opened again says so by itself: this may still be a picture from before it was lost.
-        let back = |inlet: &Arc<Inlet>| inlet.is_taken() && room.state() == State::Reconnecting;
-        if std::mem::take(&mut self.first) || room.inlet.as_ref().is_some_and(back) {
-            room.set(room.lively(), None);
-            if room.inlet.as_ref().is_some_and(|inlet| !inlet.is_taken()) {
-                room.camera_left();
-            }
-        }
-        Ok(())
-    }
-
-    fn result(&mut self, frame: &Frame, record: &FrameRecord) -> Result<()> {
-        let room = self.room;
-        room.stats().result(record, room.since(frame.captured));
-        room.show.result(frame, record, |frame| room.shown(frame));
-        if let Some(recorder) = &room.recorder {
-            recorder.record(record);
-        }
-        if room.ai_off.load(Ordering::Relaxed) {
-            room.set_ai(false, None);
-        }
-        room.hub.text(&to_text(&Message::Result(Box::new(record.clone())))?);
-        Ok(())
-    }
-
-    fn ai_off(&mut self, off: bool) {
-        if off {
-            self.room.set_ai(true, Some("the AI is silent".to_owned()));
-        }
     }
 }
