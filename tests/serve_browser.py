@@ -129,6 +129,17 @@ MEASURE = """(() => {
 })()"""
 
 
+async def looks(browser, count):
+    """How many pixels the outline is off the square, for each of so many looks that saw both of the same frame."""
+    off = []
+    for _ in range(count):
+        seen = await browser.run(MEASURE)
+        if seen["frame"] == seen["findingsFrame"] and seen["red"] and seen["cyan"]:
+            off.append(max(abs(a - b) for a, b in zip(seen["red"], seen["cyan"])))
+        await asyncio.sleep(0.05)
+    return off
+
+
 async def findings_on_the_right_spot():
     """A red square that moves: the outline is on it, in the same frame, within four pixels."""
     post("/video/start-stream", {"room": "or-1", "source": "push", "model": "red.onnx"})
@@ -149,15 +160,9 @@ async def findings_on_the_right_spot():
     async with Browser() as browser:
         await browser.open("/rooms/or-1")
         await browser.until("Number(document.getElementById('stage').dataset.frame) > 10 && document.getElementById('stage').dataset.findings === '1'")
-        matched, off = 0, []
-        for _ in range(60):
-            seen = await browser.run(MEASURE)
-            if seen["frame"] == seen["findingsFrame"] and seen["red"] and seen["cyan"]:
-                matched += 1
-                off.append(max(abs(a - b) for a, b in zip(seen["red"], seen["cyan"])))
-            await asyncio.sleep(0.05)
-        print(f"{matched} of 60 looks matched their frame; at most {max(off)} px off")
-        assert matched >= 20, matched
+        off = await looks(browser, 60)
+        print(f"{len(off)} of 60 looks matched their frame; at most {max(off, default=None)} px off")
+        assert len(off) >= 20, off
         assert max(off) <= 4, off
         await browser.until("document.querySelectorAll('#thumbnails img').length > 0")
         await browser.until("[...document.images].every((image) => image.complete && image.naturalWidth)")
@@ -211,15 +216,9 @@ async def h264_as_it_came():
         await browser.open("/rooms/or-1")
         await browser.until("document.getElementById('stage').dataset.way === 'fmp4'")
         await browser.until("Number(document.getElementById('stage').dataset.frame) > 10 && document.getElementById('stage').dataset.findings === '1'")
-        looks, matched, off = 80, 0, []
-        for _ in range(looks):
-            seen = await browser.run(MEASURE)
-            if seen["frame"] == seen["findingsFrame"] and seen["red"] and seen["cyan"]:
-                matched += 1
-                off.append(max(abs(a - b) for a, b in zip(seen["red"], seen["cyan"])))
-            await asyncio.sleep(0.05)
-        print(f"H.264: {matched} of {looks} looks matched their frame; at most {max(off, default=None)} px off")
-        assert matched >= looks // 3, matched
+        off = await looks(browser, 80)
+        print(f"H.264: {len(off)} of 80 looks matched their frame; at most {max(off, default=None)} px off")
+        assert len(off) >= 80 // 3, off
         assert max(off) <= 4, off
         await browser.screenshot("room-h264")
         behind = []

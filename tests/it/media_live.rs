@@ -11,35 +11,12 @@ use endort::Error;
 use endort::cancel::Cancel;
 use endort::source::{HwDecode, OpenOptions, SourceEvent, open};
 
+use super::camera::Camera;
 use super::media_clips::clip;
 
 /// A port that nobody uses now.
 fn port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// A camera: sends H.264 in MPEG-TS in real time until dropped.
-struct Camera(Child);
-
-impl Camera {
-    fn new(port: u16) -> Self {
-        let child = Command::new("ffmpeg")
-            .args(["-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25"])
-            .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10"])
-            .args(["-pix_fmt", "yuv420p", "-f", "mpegts"])
-            .arg(format!("udp://127.0.0.1:{port}?pkt_size=1316"))
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
 }
 
 type Events = Arc<Mutex<Vec<SourceEvent>>>;

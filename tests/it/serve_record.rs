@@ -2,11 +2,12 @@
 
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::camera::Camera;
 use crate::media_clips::{clip, probe};
 use crate::program::Sandbox;
 use crate::serve::{API, Server};
@@ -82,32 +83,6 @@ pub fn stop(server: &Server, room: &str) -> Value {
 
 pub fn port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// A camera: sends H.264 in MPEG-TS in real time, and keeps what it sent.
-pub struct Camera(Child);
-
-impl Camera {
-    pub fn new(port: u16, sent: &Path) -> Self {
-        let child = Command::new("ffmpeg")
-            .args(["-y", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25"])
-            .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10"])
-            .args(["-pix_fmt", "yuv420p", "-map", "0:v", "-flags", "+global_header", "-f", "tee"])
-            .arg(format!("[f=mpegts]{}|[f=mpegts]udp://127.0.0.1:{port}?pkt_size=1316", sent.display()))
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        // So that it completes the file of what it sent.
-        // SAFETY: a signal to our own child, which has not been waited for.
-        unsafe { libc::kill(self.0.id() as i32, libc::SIGTERM) };
-        self.0.wait().unwrap();
-    }
 }
 
 #[test]
@@ -218,7 +193,7 @@ pub fn stopping_a_room_and_ending_the_server_complete_recordings() {
 #[test]
 fn a_crash_leaves_files_that_can_be_read() {
     let (port, sandbox) = (port(), Sandbox::new());
-    let _camera = Camera::new(port, &sandbox.file("sent.ts"));
+    let _camera = Camera::keeping(port, &sandbox.file("sent.ts"));
     let rooms = [format!("or-1=udp://127.0.0.1:{port}"), "or-2=synthetic:160x120@30".to_owned()];
     let server = Server::start_in(sandbox, &["--record", "kept", "--room", &rooms[0], "--room", &rooms[1]]);
     for room in ["or-1", "or-2"] {
@@ -242,14 +217,14 @@ fn a_crash_leaves_files_that_can_be_read() {
 fn each_connection_of_a_camera_gets_a_file_of_its_own() {
     let (port, sandbox) = (port(), Sandbox::new());
     let sent = [sandbox.file("first.ts"), sandbox.file("second.ts")];
-    let camera = Camera::new(port, &sent[0]);
+    let camera = Camera::keeping(port, &sent[0]);
     let room = format!("or-1=udp://127.0.0.1:{port}");
     let server = Server::start_in(sandbox, &["--record", "kept", "--room", &room]);
     let first = server.wait_for("or-1", |room| room["recording"]["frames"].as_u64() > Some(40));
     drop(camera);
     let lost = server.wait_for("or-1", |room| room["state"] == "reconnecting");
     assert_eq!(lost["detail"], "nothing came for 5.0 s");
-    let camera = Camera::new(port, &sent[1]);
+    let camera = Camera::keeping(port, &sent[1]);
     let files = &first["recording"]["files"];
     server.wait_for("or-1", |room| {
         room["recording"]["files"] != *files && room["recording"]["frames"].as_u64() > Some(80)

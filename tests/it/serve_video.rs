@@ -4,10 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::camera::Camera;
 use crate::program::Sandbox;
 use crate::serve::Server;
 use crate::serve_clients::run;
-use crate::serve_record::{Camera, packets, port, slices, times};
+use crate::serve_record::{packets, port, slices, times};
 
 /// What a client got: its file is `got.mp4` in the server's folder.
 fn watched(server: &Server, room: &str, pieces: usize) -> Option<Value> {
@@ -44,7 +45,7 @@ fn a_recordings_pictures_reach_viewers_byte_for_byte_at_their_time() {
 fn a_cameras_pictures_reach_viewers_as_they_were_sent() {
     let (port, sandbox) = (port(), Sandbox::new());
     let sent = sandbox.file("sent.ts");
-    let camera = Camera::new(port, &sent);
+    let camera = Camera::keeping(port, &sent);
     let server = Server::start_in(sandbox, &["--room", &format!("or-1=udp://127.0.0.1:{port}")]);
     server.wait_for("or-1", |room| room["video"].is_string());
     let Some(said) = watched(&server, "or-1", 50) else { return };
