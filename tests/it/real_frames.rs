@@ -54,7 +54,7 @@ fn optimize(target: &str, precision: &str, runtime: &str, frames: &str) -> Optio
     assert_eq!(report["runtime"], format!("{runtime}-cpu"));
     assert_eq!(report["before"]["accuracy"]["images"], 40);
     // The original finds the polyps of these frames, so that a drop of its Dice means something.
-    assert!(report["before"]["accuracy"]["dice"].as_f64().unwrap() > 0.85, "{report:#}");
+    assert!(report["before"]["accuracy"]["dice"].as_f64().unwrap() > 0.8, "{report:#}");
     Some(report)
 }
 
