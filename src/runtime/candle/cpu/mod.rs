@@ -11,12 +11,12 @@ mod epilogue;
 mod ops;
 mod plan;
 mod simd;
+mod team;
 mod tile;
 
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Storage, Tensor};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, passes};
@@ -25,6 +25,7 @@ use ops::Step;
 use ops::reshape::Transposed;
 use plan::{Plan, Work};
 pub use simd::Isa;
+use team::Team;
 
 pub(crate) const NAME: &str = "candle-cpu";
 
@@ -44,7 +45,7 @@ struct Network {
 
 /// A network on the CPU.
 pub struct CpuEngine {
-    pool: ThreadPool,
+    team: Team,
     network: Arc<Network>,
     state: State,
 }
@@ -67,8 +68,8 @@ impl Step for Load<'_> {
         "input"
     }
 
-    fn run(&self, out: &mut [f32], _: [&[f32]; 2]) {
-        self.order.copy(self.input, out);
+    fn run(&self, team: &Team, out: &mut [f32], _: [&[f32]; 2]) {
+        self.order.copy(team, self.input, out);
     }
 }
 
@@ -106,11 +107,7 @@ impl CpuEngine {
     /// An engine for a network that is compiled.
     fn over(network: Arc<Network>) -> Result<Self> {
         let fail = |detail: String| Error::Runtime { runtime: NAME.into(), detail };
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(network.threads)
-            .thread_name(|i| format!("nn-{i}"))
-            .build()
-            .map_err(|e| fail(e.to_string()))?;
+        let team = Team::new(network.threads).map_err(|e| fail(format!("cannot start a thread: {e}")))?;
         let all = network.plan.buffers.iter().zip(&network.constants);
         let buffers = all
             .map(|(buffer, constant)| match constant {
@@ -130,7 +127,7 @@ impl CpuEngine {
             })
             .collect();
         let input = vec![0.0; network.shape.iter().product()];
-        Ok(Self { pool, network, state: State { input, buffers, outputs } })
+        Ok(Self { team, network, state: State { input, buffers, outputs } })
     }
 }
 
@@ -138,21 +135,21 @@ impl CpuEngine {
 fn constant(data: &[f32]) -> candle_core::Result<Tensor> {
     let buffer = Tensor::zeros(data.len() + aligned::SLACK, DType::F32, &Device::Cpu)?;
     let order = Transposed { rows: 1, columns: data.len() };
-    ops::execute(&Load { input: data, order: &order }, &buffer, &[])?;
+    ops::execute(&Load { input: data, order: &order }, &Team::alone(), &buffer, &[])?;
     Ok(buffer)
 }
 
 impl State {
-    fn execute(&mut self, plan: &Plan) -> candle_core::Result<()> {
+    fn execute(&mut self, plan: &Plan, team: &Team) -> candle_core::Result<()> {
         for task in &plan.tasks {
             let out = &self.buffers[task.output];
             match &task.work {
-                Work::Load(order) => ops::execute(&Load { input: &self.input, order }, out, &[])?,
+                Work::Load(order) => ops::execute(&Load { input: &self.input, order }, team, out, &[])?,
                 Work::Step(step) => match task.inputs[..] {
-                    [] => ops::execute(step.as_ref(), out, &[])?,
-                    [a] => ops::execute(step.as_ref(), out, &[&self.buffers[a]])?,
+                    [] => ops::execute(step.as_ref(), team, out, &[])?,
+                    [a] => ops::execute(step.as_ref(), team, out, &[&self.buffers[a]])?,
                     [a, b, ..] => {
-                        ops::execute(step.as_ref(), out, &[&self.buffers[a], &self.buffers[b]])?;
+                        ops::execute(step.as_ref(), team, out, &[&self.buffers[a], &self.buffers[b]])?;
                     }
                 },
             }
@@ -160,7 +157,7 @@ impl State {
         for (host, source) in self.outputs.iter_mut().zip(&plan.outputs) {
             let (storage, _) = self.buffers[source.buffer].storage_and_layout();
             match &*storage {
-                Storage::Cpu(storage) => source.order.copy(ops::values(storage)?, &mut host.data),
+                Storage::Cpu(storage) => source.order.copy(team, ops::values(storage)?, &mut host.data),
                 _ => candle_core::bail!("a buffer is not in ordinary memory"),
             }
         }
@@ -187,9 +184,8 @@ impl Engine for CpuEngine {
     }
 
     fn run(&mut self) -> Result<&[HostTensor]> {
-        let (state, plan) = (&mut self.state, &self.network.plan);
-        self.pool
-            .install(|| state.execute(plan))
+        self.state
+            .execute(&self.network.plan, &self.team)
             .map_err(|e| Error::Runtime { runtime: NAME.into(), detail: e.to_string() })?;
         Ok(&self.state.outputs)
     }

@@ -11,6 +11,7 @@ use super::ops::reference::{Operand, Reference};
 use super::ops::reshape::{Channels, Transposed};
 use super::ops::window::{GlobalMean, PoolStep, Scale};
 use super::simd::Isa;
+use super::team::Team;
 use crate::error::{Error, Result};
 use crate::graph::op::{Binary, Conv, Reduce};
 use crate::graph::{Graph, Node, Op, ValueId};
@@ -157,7 +158,7 @@ impl Planner<'_> {
         };
         let slot = if let Some(data) = self.graph.constant_f32(id) {
             let mut values = vec![0.0; len];
-            into.copy(data, &mut values);
+            into.copy(&Team::alone(), data, &mut values);
             let slot = self.slot(len);
             self.slots[slot.0].constant = Some(values);
             slot

@@ -5,13 +5,12 @@
 
 use std::cell::RefCell;
 
-use rayon::prelude::*;
-
+use super::Step;
 use super::pack::{Packed, pack};
-use super::{Step, chunk};
 use crate::graph::op::{Conv, ConvTranspose};
 use crate::runtime::candle::cpu::epilogue::Epilogue;
 use crate::runtime::candle::cpu::simd::{Isa, Job, Simd};
+use crate::runtime::candle::cpu::team::Team;
 use crate::runtime::candle::cpu::tile::{Run, Segment};
 
 thread_local! {
@@ -219,7 +218,7 @@ impl Step for DenseConv {
         "convolution"
     }
 
-    fn run(&self, out: &mut [f32], [x, residual]: [&[f32]; 2]) {
+    fn run(&self, team: &Team, out: &mut [f32], [x, residual]: [&[f32]; 2]) {
         let [rows, columns, channels] = self.output;
         if self.len() == 0 {
             return;
@@ -229,13 +228,12 @@ impl Step for DenseConv {
             self.isa.run(Band { conv: self, x, residual, out, first_row, first_column });
         };
         if self.by_pixel() {
-            let pixels = chunk(columns, MIN_PIXELS);
-            out.par_chunks_mut(pixels * channels).enumerate().for_each(|(i, o)| work(0, i * pixels, o));
+            let pixels = team.piece(columns, MIN_PIXELS);
+            team.fill(out, pixels * channels, |i, out| work(0, i * pixels, out));
         } else {
             // Whole periods of the phases, so that each band starts with the first.
-            let band = chunk(rows, 1).next_multiple_of(self.step[0]);
-            let each = band * columns * channels;
-            out.par_chunks_mut(each).enumerate().for_each(|(i, o)| work(i * band, 0, o));
+            let band = team.piece(rows, 1).next_multiple_of(self.step[0]);
+            team.fill(out, band * columns * channels, |i, out| work(i * band, 0, out));
         }
     }
 }

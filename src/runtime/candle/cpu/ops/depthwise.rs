@@ -1,12 +1,11 @@
 //! Depthwise convolution in channels-last order: vectors run over channels, several pixels share a weight.
 
-use rayon::prelude::*;
-
-use super::{Step, chunk};
+use super::Step;
 use crate::graph::op::Conv;
 use crate::runtime::candle::cpu::aligned::Aligned;
 use crate::runtime::candle::cpu::epilogue::{Epilogue, clamp};
 use crate::runtime::candle::cpu::simd::{Isa, Job, Simd};
+use crate::runtime::candle::cpu::team::Team;
 
 /// A depthwise convolution that is ready to run.
 pub struct DepthwiseConv {
@@ -62,14 +61,14 @@ impl Step for DepthwiseConv {
         "depthwise convolution"
     }
 
-    fn run(&self, out: &mut [f32], [x, residual]: [&[f32]; 2]) {
+    fn run(&self, team: &Team, out: &mut [f32], [x, residual]: [&[f32]; 2]) {
         let [rows, columns, channels] = self.output;
         let row = columns * channels;
         if rows * row == 0 {
             return;
         }
-        let band = chunk(rows, 1);
-        out[..rows * row].par_chunks_mut(band * row).enumerate().for_each(|(i, out)| {
+        let band = team.piece(rows, 1);
+        team.fill(&mut out[..rows * row], band * row, |i, out| {
             self.isa.run(Band { conv: self, x, residual, out, first_row: i * band });
         });
     }

@@ -9,6 +9,7 @@ pub mod reshape;
 pub mod window;
 
 use super::aligned::{aligned, aligned_mut};
+use super::team::Team;
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
 
 /// One step: fills `out` from up to two inputs (empty where there are fewer).
@@ -18,12 +19,12 @@ pub trait Step: Send + Sync {
     /// For messages and profiles.
     fn name(&self) -> &'static str;
 
-    /// Computes. Runs inside the engine's thread pool.
-    fn run(&self, out: &mut [f32], inputs: [&[f32]; 2]);
+    /// Computes, on the threads of `team`.
+    fn run(&self, team: &Team, out: &mut [f32], inputs: [&[f32]; 2]);
 }
 
 /// A step as a candle operator that writes in place: candle hands over the buffers and allocates nothing.
-struct InPlace<'a>(&'a dyn Step);
+struct InPlace<'a>(&'a dyn Step, &'a Team);
 
 /// A buffer's values from its first cache line on.
 pub fn values(storage: &CpuStorage) -> Result<&[f32]> {
@@ -46,7 +47,7 @@ impl InplaceOp1 for InPlace<'_> {
     }
 
     fn cpu_fwd(&self, out: &mut CpuStorage, _: &Layout) -> Result<()> {
-        self.0.run(values_mut(out)?, [&[], &[]]);
+        self.0.run(self.1, values_mut(out)?, [&[], &[]]);
         Ok(())
     }
 }
@@ -57,7 +58,7 @@ impl InplaceOp2 for InPlace<'_> {
     }
 
     fn cpu_fwd(&self, out: &mut CpuStorage, _: &Layout, a: &CpuStorage, _: &Layout) -> Result<()> {
-        self.0.run(values_mut(out)?, [values(a)?, &[]]);
+        self.0.run(self.1, values_mut(out)?, [values(a)?, &[]]);
         Ok(())
     }
 }
@@ -76,24 +77,17 @@ impl InplaceOp3 for InPlace<'_> {
         b: &CpuStorage,
         _: &Layout,
     ) -> Result<()> {
-        self.0.run(values_mut(out)?, [values(a)?, values(b)?]);
+        self.0.run(self.1, values_mut(out)?, [values(a)?, values(b)?]);
         Ok(())
     }
 }
 
 /// Executes a step on candle tensors.
-pub fn execute(step: &dyn Step, out: &Tensor, inputs: &[&Tensor]) -> Result<()> {
-    let op = InPlace(step);
+pub fn execute(step: &dyn Step, team: &Team, out: &Tensor, inputs: &[&Tensor]) -> Result<()> {
+    let op = InPlace(step, team);
     match inputs {
         [] => out.inplace_op1(&op),
         [a] => out.inplace_op2(a, &op),
         [a, b, ..] => out.inplace_op3(a, b, &op),
     }
-}
-
-/// Work items of equal size so that each thread gets several, and none is smaller than `least`.
-pub fn chunk(items: usize, least: usize) -> usize {
-    /// Chunks per thread: enough that a disturbed thread does not hold up the others.
-    const PER_THREAD: usize = 4;
-    items.div_ceil(rayon::current_num_threads() * PER_THREAD).max(least).max(1)
 }

@@ -1,12 +1,11 @@
 //! Functions of each value: activations, sums and products, in whatever order the values lie.
 
-use rayon::prelude::*;
-
-use super::{Step, chunk};
+use super::Step;
 use crate::graph::Unary;
 use crate::graph::op::Binary;
 use crate::runtime::candle::cpu::epilogue::Epilogue;
 use crate::runtime::candle::cpu::simd::{Isa, Job, Simd};
+use crate::runtime::candle::cpu::team::Team;
 
 /// Least number of values of a work item.
 const MIN_VALUES: usize = 4096;
@@ -30,9 +29,10 @@ impl Step for Map {
         "activation"
     }
 
-    fn run(&self, out: &mut [f32], [x, _]: [&[f32]; 2]) {
-        let each = chunk(self.len, MIN_VALUES);
-        out[..self.len].par_chunks_mut(each).zip(x[..self.len].par_chunks(each)).for_each(|(out, x)| {
+    fn run(&self, team: &Team, out: &mut [f32], [x, _]: [&[f32]; 2]) {
+        let each = team.piece(self.len, MIN_VALUES);
+        team.fill(&mut out[..self.len], each, |i, out| {
+            let x = &x[i * each..][..out.len()];
             self.isa.run(MapJob { epilogue: &self.epilogue, out, x });
         });
     }
@@ -91,31 +91,32 @@ impl Step for Zip {
         "arithmetic"
     }
 
-    fn run(&self, out: &mut [f32], [a, b]: [&[f32]; 2]) {
+    fn run(&self, team: &Team, out: &mut [f32], [a, b]: [&[f32]; 2]) {
         // One loop per function, so that each is compiled to vectors.
         match self.op {
-            Binary::Add => self.apply(out, a, b, |a, b| a + b),
-            Binary::Sub => self.apply(out, a, b, |a, b| a - b),
-            Binary::Mul => self.apply(out, a, b, |a, b| a * b),
-            Binary::Div => self.apply(out, a, b, |a, b| a / b),
-            op => self.apply(out, a, b, move |a, b| op.apply(a, b)),
+            Binary::Add => self.apply(team, out, a, b, |a, b| a + b),
+            Binary::Sub => self.apply(team, out, a, b, |a, b| a - b),
+            Binary::Mul => self.apply(team, out, a, b, |a, b| a * b),
+            Binary::Div => self.apply(team, out, a, b, |a, b| a / b),
+            op => self.apply(team, out, a, b, move |a, b| op.apply(a, b)),
         }
     }
 }
 
 impl Zip {
-    fn apply(&self, out: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) {
+    fn apply(&self, team: &Team, out: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) {
         let (out, a) = (&mut out[..self.len], &a[..self.len]);
         match &self.operand {
-            Operand::Same => self.pairs(out, a, &b[..self.len], self.len, f),
-            Operand::PerChannel(channels) => self.pairs(out, a, &b[..*channels], *channels, f),
-            Operand::Constant(c) => self.pairs(out, a, c, c.len(), f),
+            Operand::Same => self.pairs(team, out, a, &b[..self.len], self.len, f),
+            Operand::PerChannel(channels) => self.pairs(team, out, a, &b[..*channels], *channels, f),
+            Operand::Constant(c) => self.pairs(team, out, a, c, c.len(), f),
         }
     }
 
     /// `period` values of `b` are used again and again.
     fn pairs(
         &self,
+        team: &Team,
         out: &mut [f32],
         a: &[f32],
         b: &[f32],
@@ -124,17 +125,19 @@ impl Zip {
     ) {
         if period == 1 {
             let b = b[0];
-            let each = chunk(out.len(), MIN_VALUES);
-            out.par_chunks_mut(each).zip(a.par_chunks(each)).for_each(|(out, a)| {
+            let each = team.piece(out.len(), MIN_VALUES);
+            team.fill(out, each, |i, out| {
                 let swap = self.swapped;
-                out.iter_mut().zip(a).for_each(|(o, &a)| *o = if swap { f(b, a) } else { f(a, b) });
+                out.iter_mut()
+                    .zip(&a[i * each..])
+                    .for_each(|(o, &a)| *o = if swap { f(b, a) } else { f(a, b) });
             });
             return;
         }
         let whole = period == out.len();
         let each = match whole {
-            true => chunk(out.len(), MIN_VALUES),
-            false => chunk(out.len(), MIN_VALUES).next_multiple_of(period),
+            true => team.piece(out.len(), MIN_VALUES),
+            false => team.piece(out.len(), MIN_VALUES).next_multiple_of(period),
         };
         let line = |out: &mut [f32], a: &[f32], b: &[f32]| {
             let pairs = out.iter_mut().zip(a.iter().zip(b));
@@ -144,7 +147,8 @@ impl Zip {
                 pairs.for_each(|(o, (&a, &b))| *o = f(a, b));
             }
         };
-        out.par_chunks_mut(each).zip(a.par_chunks(each)).enumerate().for_each(|(i, (out, a))| {
+        team.fill(out, each, |i, out| {
+            let a = &a[i * each..][..out.len()];
             if whole {
                 line(out, a, &b[i * each..]);
             } else {
@@ -169,11 +173,11 @@ impl Step for Affine {
         "scale and offset"
     }
 
-    fn run(&self, out: &mut [f32], [x, _]: [&[f32]; 2]) {
+    fn run(&self, team: &Team, out: &mut [f32], [x, _]: [&[f32]; 2]) {
         let channels = self.factor.len();
-        let each = chunk(self.len, MIN_VALUES).next_multiple_of(channels);
-        out[..self.len].par_chunks_mut(each).zip(x[..self.len].par_chunks(each)).for_each(|(out, x)| {
-            for (out, x) in out.chunks_mut(channels).zip(x.chunks(channels)) {
+        let each = team.piece(self.len, MIN_VALUES).next_multiple_of(channels);
+        team.fill(&mut out[..self.len], each, |i, out| {
+            for (out, x) in out.chunks_mut(channels).zip(x[i * each..].chunks(channels)) {
                 let channel = self.factor.iter().zip(&self.offset);
                 out.iter_mut().zip(x.iter().zip(channel)).for_each(|(o, (x, (f, d)))| *o = x * f + d);
             }

@@ -3,6 +3,7 @@
 use super::Step;
 use crate::graph::Op;
 use crate::graph::eval::{View, evaluate_into};
+use crate::runtime::candle::cpu::team::Team;
 
 /// Where an operand comes from.
 pub enum Operand {
@@ -27,7 +28,7 @@ impl Step for Reference {
         self.op.name()
     }
 
-    fn run(&self, out: &mut [f32], inputs: [&[f32]; 2]) {
+    fn run(&self, _: &Team, out: &mut [f32], inputs: [&[f32]; 2]) {
         let mut views: Vec<View<'_>> = Vec::with_capacity(self.operands.len());
         for (operand, shape) in &self.operands {
             let len = shape.iter().product();

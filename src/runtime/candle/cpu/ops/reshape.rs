@@ -1,8 +1,7 @@
 //! Steps that move values: between orders of axes, into a joined tensor, out of a part of one.
 
-use rayon::prelude::*;
-
-use super::{Step, chunk};
+use super::Step;
+use crate::runtime::candle::cpu::team::Team;
 
 /// Side of the square that is transposed at a time, so that both sides of it stay in the cache.
 const BLOCK: usize = 16;
@@ -17,14 +16,14 @@ pub struct Transposed {
 
 impl Transposed {
     /// Reads `x`, writes `out`.
-    pub fn copy(&self, x: &[f32], out: &mut [f32]) {
+    pub fn copy(&self, team: &Team, x: &[f32], out: &mut [f32]) {
         let (rows, columns) = (self.rows, self.columns);
         if rows * columns == 0 {
             return;
         }
         let (x, out) = (&x[..rows * columns], &mut out[..rows * columns]);
-        let band = chunk(columns, BLOCK).next_multiple_of(BLOCK);
-        out.par_chunks_mut(band * rows).enumerate().for_each(|(b, out)| {
+        let band = team.piece(columns, BLOCK).next_multiple_of(BLOCK);
+        team.fill(out, band * rows, |b, out| {
             let first = b * band;
             let here = out.len() / rows;
             for i in (0..rows).step_by(BLOCK) {
@@ -45,8 +44,8 @@ impl Step for Transposed {
         "reorder"
     }
 
-    fn run(&self, out: &mut [f32], [x, _]: [&[f32]; 2]) {
-        self.copy(x, out);
+    fn run(&self, team: &Team, out: &mut [f32], [x, _]: [&[f32]; 2]) {
+        self.copy(team, x, out);
     }
 }
 
@@ -67,19 +66,17 @@ impl Step for Channels {
         "channels"
     }
 
-    fn run(&self, out: &mut [f32], [x, _]: [&[f32]; 2]) {
+    fn run(&self, team: &Team, out: &mut [f32], [x, _]: [&[f32]; 2]) {
         let ([from, read], [to, write]) = (self.input, self.output);
         if self.pixels * self.count == 0 {
             return;
         }
-        let each = chunk(self.pixels, 256);
+        let each = team.piece(self.pixels, 256);
         let x = &x[..self.pixels * from];
-        out[..self.pixels * to].par_chunks_mut(each * to).zip(x.par_chunks(each * from)).for_each(
-            |(out, x)| {
-                for (out, x) in out.chunks_exact_mut(to).zip(x.chunks_exact(from)) {
-                    out[write..write + self.count].copy_from_slice(&x[read..read + self.count]);
-                }
-            },
-        );
+        team.fill(&mut out[..self.pixels * to], each * to, |i, out| {
+            for (out, x) in out.chunks_exact_mut(to).zip(x[i * each * from..].chunks_exact(from)) {
+                out[write..write + self.count].copy_from_slice(&x[read..read + self.count]);
+            }
+        });
     }
 }

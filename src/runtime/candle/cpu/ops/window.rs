@@ -1,11 +1,10 @@
 //! Resizing, pooling and global means in channels-last order.
 
-use rayon::prelude::*;
-
-use super::{Step, chunk};
+use super::Step;
 use crate::graph::op::{Pool, PoolKind};
 use crate::graph::resize::{Resize, Tap};
 use crate::runtime::candle::cpu::simd::{Isa, Job, Simd};
+use crate::runtime::candle::cpu::team::Team;
 
 /// A resize of both spatial axes.
 pub struct Scale {
@@ -30,13 +29,13 @@ impl Step for Scale {
         "resize"
     }
 
-    fn run(&self, out: &mut [f32], [x, _]: [&[f32]; 2]) {
+    fn run(&self, team: &Team, out: &mut [f32], [x, _]: [&[f32]; 2]) {
         let row = self.columns.len() * self.channels;
         if row * self.rows.len() == 0 {
             return;
         }
-        let band = chunk(self.rows.len(), 1);
-        out[..row * self.rows.len()].par_chunks_mut(row * band).enumerate().for_each(|(i, out)| {
+        let band = team.piece(self.rows.len(), 1);
+        team.fill(&mut out[..row * self.rows.len()], row * band, |i, out| {
             let rows = &self.rows[i * band..][..out.len() / row];
             self.isa.run(ScaleJob { scale: self, rows, out, x });
         });
@@ -148,14 +147,14 @@ impl Step for PoolStep {
         "pooling"
     }
 
-    fn run(&self, out: &mut [f32], [x, _]: [&[f32]; 2]) {
+    fn run(&self, team: &Team, out: &mut [f32], [x, _]: [&[f32]; 2]) {
         let ([rows, columns], channels) = (self.output, self.input[2]);
         let row = columns * channels;
         if rows * row == 0 {
             return;
         }
-        let band = chunk(rows, 1);
-        out[..rows * row].par_chunks_mut(band * row).enumerate().for_each(|(b, out)| {
+        let band = team.piece(rows, 1);
+        team.fill(&mut out[..rows * row], band * row, |b, out| {
             for (k, out) in out.chunks_mut(channels).enumerate() {
                 self.pixel(x, b * band + k / columns, k % columns, out);
             }
@@ -176,7 +175,7 @@ impl Step for GlobalMean {
         "global mean"
     }
 
-    fn run(&self, out: &mut [f32], [x, _]: [&[f32]; 2]) {
+    fn run(&self, _: &Team, out: &mut [f32], [x, _]: [&[f32]; 2]) {
         let out = &mut out[..self.channels];
         out.fill(0.0);
         for pixel in x[..self.pixels * self.channels].chunks_exact(self.channels) {
