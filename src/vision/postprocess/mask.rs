@@ -7,6 +7,8 @@
 //! A finding's score is the mean probability over its pixels. It is never below the mask threshold, so a score
 //! threshold has an effect only above that one; regions that the network half believes in score little above it.
 
+use std::ops::Range;
+
 use crate::model::manifest::{Activation, Thresholds};
 use crate::record::Detection;
 use crate::vision::postprocess::{MAX_FINDINGS, contour, probability};
@@ -19,7 +21,16 @@ const OUTLINE_TOLERANCE: f32 = 0.5;
 /// Buffers that are kept between frames.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    stack: Vec<(usize, usize)>,
+    runs: Vec<Run>,
+    /// Per run an earlier one of the same region, or itself.
+    parents: Vec<u32>,
+}
+
+/// Neighbours in a row that are above the threshold.
+#[derive(Debug)]
+struct Run {
+    y: usize,
+    pixels: Range<usize>,
 }
 
 /// What a mask is read with.
@@ -173,33 +184,125 @@ impl Reading<'_> {
     }
 }
 
-/// Gives each 8-connected region above the threshold a number from 1, by flood fill.
-fn label_components(grid: &Grid, scratch: &mut Scratch) -> (Vec<u32>, Vec<Component>) {
-    let (width, height) = (grid.area.width, grid.area.height);
-    let mut ids = vec![0u32; width * height];
-    let mut components = Vec::new();
-    for first in 0..ids.len() {
-        if ids[first] > 0 || grid.values[first] < grid.threshold {
-            continue;
-        }
-        let id = components.len() as u32 + 1;
-        let mut component = Component { id, start: (first % width, first / width), pixels: 0, sum: 0.0 };
-        ids[first] = id;
-        scratch.stack.push(component.start);
-        while let Some((x, y)) = scratch.stack.pop() {
-            component.pixels += 1;
-            component.sum += f64::from(probability(grid.activation, grid.values[y * width + x]));
-            for ny in y.saturating_sub(1)..(y + 2).min(height) {
-                for nx in x.saturating_sub(1)..(x + 2).min(width) {
-                    let neighbour = ny * width + nx;
-                    if ids[neighbour] == 0 && grid.values[neighbour] >= grid.threshold {
-                        ids[neighbour] = id;
-                        scratch.stack.push((nx, ny));
-                    }
-                }
+/// Gives each 8-connected region above the threshold a number from 1, in reading order of their first pixels.
+///
+/// By runs and union-find (He, Chao & Suzuki 2008): every row is cut into runs of pixels above the threshold, and runs
+/// that touch one of the row before are of its region.
+fn label_components(grid: &Grid, Scratch { runs, parents }: &mut Scratch) -> (Vec<u32>, Vec<Component>) {
+    let width = grid.area.width;
+    runs.clear();
+    parents.clear();
+    let mut above = 0..0;
+    for (y, row) in grid.values.chunks_exact(width).enumerate() {
+        let first = runs.len();
+        let mut x = 0;
+        while let Some(gap) = row[x..].iter().position(|&value| value >= grid.threshold) {
+            let from = x + gap;
+            let length = row[from..].iter().position(|&value| value < grid.threshold);
+            x = length.map_or(width, |length| from + length);
+            let run = runs.len() as u32;
+            runs.push(Run { y, pixels: from..x });
+            parents.push(run);
+            // Diagonal neighbours touch. A run of the row before may touch the next one of this row too.
+            while above.start < above.end && runs[above.start].pixels.end < from {
+                above.start += 1;
+            }
+            for other in above.clone().take_while(|&other| runs[other].pixels.start <= x) {
+                unite(parents, run, other as u32);
             }
         }
-        components.push(component);
+        above = first..runs.len();
+    }
+    let mut ids = vec![0u32; grid.values.len()];
+    let mut components: Vec<Component> = Vec::new();
+    for (i, run) in runs.iter().enumerate() {
+        let root = root(parents, i as u32) as usize;
+        // A region's root is its first run, so that its number is known before the others ask for it.
+        let id = if root == i {
+            let start = (run.pixels.start, run.y);
+            components.push(Component { id: components.len() as u32 + 1, start, pixels: 0, sum: 0.0 });
+            components.len() as u32
+        } else {
+            ids[runs[root].y * width + runs[root].pixels.start]
+        };
+        let place = run.y * width + run.pixels.start..run.y * width + run.pixels.end;
+        ids[place.clone()].fill(id);
+        let component = &mut components[id as usize - 1];
+        component.pixels += run.pixels.len();
+        let values = grid.values[place].iter();
+        component.sum += values.map(|&value| f64::from(probability(grid.activation, value))).sum::<f64>();
     }
     (ids, components)
+}
+
+/// The first run of the region that a run is known to belong to.
+fn root(parents: &mut [u32], mut run: u32) -> u32 {
+    while parents[run as usize] != run {
+        // Halves the way for the next who asks.
+        parents[run as usize] = parents[parents[run as usize] as usize];
+        run = parents[run as usize];
+    }
+    run
+}
+
+fn unite(parents: &mut [u32], a: u32, b: u32) {
+    let (a, b) = (root(parents, a), root(parents, b));
+    parents[a.max(b) as usize] = a.min(b);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vision::Crop;
+
+    /// Regions by flood fill, each as its pixels, in reading order.
+    fn flooded(width: usize, height: usize, above: &[bool]) -> Vec<Vec<usize>> {
+        let mut seen = vec![false; above.len()];
+        let mut regions = Vec::new();
+        for first in 0..above.len() {
+            let (mut region, mut open) = (Vec::new(), vec![first]);
+            while let Some(at) = open.pop() {
+                if !above[at] || std::mem::replace(&mut seen[at], true) {
+                    continue;
+                }
+                region.push(at);
+                let (x, y) = (at % width, at / width);
+                for y in y.saturating_sub(1)..(y + 2).min(height) {
+                    open.extend((x.saturating_sub(1)..(x + 2).min(width)).map(|x| y * width + x));
+                }
+            }
+            region.sort_unstable();
+            regions.extend(Some(region).filter(|region| !region.is_empty()));
+        }
+        regions
+    }
+
+    #[test]
+    fn regions_are_those_of_a_flood_fill() {
+        let mut state = 1u32;
+        let mut scratch = Scratch::default();
+        for round in 0..400 {
+            let (width, height) = (1 + round % 23, 1 + round / 23);
+            let density = 1 + round % 7;
+            let values: Vec<f32> = (0..width * height)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    if (state >> 24) as usize % 8 < density { 0.75 } else { 0.25 }
+                })
+                .collect();
+            let above: Vec<bool> = values.iter().map(|&value| value >= 0.5).collect();
+            let area = Crop { x: 0, y: 0, width, height };
+            let grid = Grid { area, values, threshold: 0.5, activation: Activation::Probabilities };
+            let (ids, components) = label_components(&grid, &mut scratch);
+            let expected = flooded(width, height, &above);
+            assert_eq!(components.len(), expected.len(), "{width} x {height}");
+            for (component, expected) in components.iter().zip(&expected) {
+                let pixels: Vec<usize> = (0..ids.len()).filter(|&at| ids[at] == component.id).collect();
+                assert_eq!(&pixels, expected);
+                assert_eq!(component.pixels, expected.len());
+                assert_eq!(component.start, (expected[0] % width, expected[0] / width));
+                assert_eq!(component.sum, 0.75 * expected.len() as f64);
+            }
+        }
+    }
 }
