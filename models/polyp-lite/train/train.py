@@ -46,6 +46,9 @@ def parse():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--workers", type=int, default=1)
     p.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
+    p.add_argument("--tversky", type=float, default=0.5, help="weight of false against missed pixels (0.5: Dice)")
+    p.add_argument("--teacher", default="", help="checkpoints whose mean mask is learned too, for instance A/final.pt,B/final.pt")
+    p.add_argument("--teacher-share", type=float, default=0.5, help="of the mask's target that is the teacher's")
     p.add_argument("--init", default="", help="start from an exported polyp-lite.onnx instead of the ImageNet weights")
     p.add_argument("--overfit", type=int, default=0, help="check: this many frames, no augmentation of colour or shape")
     return p.parse_args()
@@ -98,29 +101,53 @@ class Batches(torch.utils.data.Dataset):
         return torch.from_numpy(images), torch.from_numpy(masks), torch.from_numpy(edges)
 
 
-def mask_loss(logits, target, weight):
-    """Edge-weighted cross-entropy plus edge-weighted Dice, each per frame; Dice only where there is a polyp."""
+def mask_loss(logits, target, weight, tversky=0.5):
+    """Edge-weighted cross-entropy plus edge-weighted Tversky loss, each per frame; the latter only where there is a polyp.
+
+    Tversky index (Salehi et al. 2017) with the weights `tversky` of false and 1 - `tversky` of missed pixels, which is
+    Dice at 0.5. Targets may lie between 0 and 1.
+    """
     logits = F.interpolate(logits, target.shape[2:], mode="bilinear", align_corners=False)
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     bce = (bce * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
     p = torch.sigmoid(logits)
     both = (p * target * weight).sum((1, 2, 3))
-    total = ((p + target) * weight).sum((1, 2, 3))
-    dice = 1 - (2 * both + 1) / (total + 1)
+    false = (p * weight).sum((1, 2, 3)) - both
+    missed = (target * weight).sum((1, 2, 3)) - both
+    dice = 1 - (both + 0.5) / (both + tversky * false + (1 - tversky) * missed + 0.5)
     has = (target.sum((1, 2, 3)) > 0).float()
     return bce.mean() + (dice * has).sum() / has.sum().clamp(min=1)
 
 
-def total_loss(outputs, mask, edge):
+class Teacher:
+    """Networks that were trained before; their mean probability, where a student should learn it."""
+
+    def __init__(self, paths):
+        self.models = []
+        for path in paths:
+            model = PolypLite()
+            model.load_state_dict(torch.load(path, map_location="cpu", weights_only=False)["ema"])
+            self.models.append(model.eval().requires_grad_(False).to(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def __call__(self, x):
+        return sum(torch.sigmoid(model(x)[0]) for model in self.models) / len(self.models)
+
+
+def total_loss(outputs, mask, edge, tversky=0.5, taught=None, share=0.0):
+    """The loss of a batch, its mask part and its frame part; `taught` is a teacher's mask for the `share` of it."""
     logits, polyp, aux3, aux4 = outputs
     target = mask.float()
     weight = 1 + edge.float() * (4 / 255)
-    main = mask_loss(logits, target, weight)
+    main = mask_loss(logits, target, weight, tversky)
+    if taught is not None:
+        w4 = F.avg_pool2d(weight, 4)
+        main = (1 - share) * main + share * mask_loss(logits, taught, w4, tversky)
     t8, w8 = F.avg_pool2d(target, 4), F.avg_pool2d(weight, 4)
-    aux = mask_loss(aux3, t8, w8) + mask_loss(aux4, t8, w8)
-    share = target.mean((1, 2, 3))
-    label = (share > 0).float()
-    sure = ((share == 0) | (share > 0.0008)).float()
+    aux = mask_loss(aux3, t8, w8, tversky) + mask_loss(aux4, t8, w8, tversky)
+    extent = target.mean((1, 2, 3))
+    label = (extent > 0).float()
+    sure = ((extent == 0) | (extent > 0.0008)).float()
     frame = F.binary_cross_entropy_with_logits(polyp[:, 0], label * 0.94 + 0.03, reduction="none")
     frame = (frame * sure).sum() / sure.sum().clamp(min=1)
     return main + 0.2 * aux + 0.25 * frame, main, frame
@@ -210,6 +237,7 @@ def main():
     used, macs = count(model, *SIZES[-1][1:])
     print(f"{len(frames)} frames, {used / 1e6:.3f} M parameters, {macs / 1e9:.3f} GMAC at {SIZES[-1][1]}x{SIZES[-1][2]}", flush=True)
 
+    teacher = Teacher(args.teacher.split(",")) if args.teacher else None
     began = time.time() - elapsed
 
     def progress(epoch, step):
@@ -241,7 +269,8 @@ def main():
             rate = args.lr * min(1.0, (done + 1) / 150) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * p)))
             for g in optimizer.param_groups:
                 g["lr"] = rate * g["rate"]
-            loss, seg, frame = total_loss(model(x), mask, edge)
+            taught = teacher(x) if teacher else None
+            loss, seg, frame = total_loss(model(x), mask, edge, args.tversky, taught, args.teacher_share)
             if not torch.isfinite(loss):
                 raise SystemExit(f"loss is {loss.item()} at epoch {epoch} step {step}")
             optimizer.zero_grad(set_to_none=True)
