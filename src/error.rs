@@ -45,6 +45,14 @@ pub enum Error {
         /// What the decoder said.
         detail: String,
     },
+    /// The bytes are not a still picture that can be decoded.
+    #[error("{source_name}: {detail}")]
+    Picture {
+        /// The file, or what else it came from.
+        source_name: String,
+        /// What the decoder said.
+        detail: String,
+    },
     /// A source that was delivering frames stopped doing so.
     #[error("{source_name}: lost the source: {detail}")]
     SourceLost {
@@ -175,6 +183,7 @@ impl Error {
             },
             Self::NoInput { .. } => "name a file, a folder, a glob, '-', an address or synthetic",
             Self::Media { .. } => "check with ffprobe that FFmpeg can read it",
+            Self::Picture { .. } => "check that the picture is whole (endort stream takes videos)",
             Self::SourceLost { .. } => "check the cable, the address and the sender",
             Self::TooLarge { .. } => "scale it down before giving it to endort",
             Self::Model { .. } | Self::NoModel { .. } => {

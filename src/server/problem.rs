@@ -47,7 +47,7 @@ impl From<&Error> for Problem {
     /// Errors of the library as a client may see them: what it sent is its own fault, the rest is ours.
     fn from(error: &Error) -> Self {
         let status = match error {
-            Error::Media { .. } => 415,
+            Error::Media { .. } | Error::Picture { .. } => 415,
             Error::TooLarge { .. } => 413,
             Error::NoModel { .. } => 404,
             Error::NoInput { .. } | Error::Setting { .. } | Error::Model { .. } | Error::Config { .. } => 422,

@@ -137,7 +137,7 @@ fn pause(attempt: u32, options: &OpenOptions, cancel: &Cancel, error: Error) -> 
         });
     }
     let wait = backoff(attempt);
-    options.tell(&SourceEvent::Retrying { attempt, wait });
+    options.tell(&SourceEvent::Retrying { detail: detail(&error), attempt, wait });
     let until = Instant::now() + wait;
     while Instant::now() < until {
         if cancel.is_cancelled() {

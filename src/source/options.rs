@@ -27,6 +27,8 @@ pub enum SourceEvent {
     },
     /// It will be opened again after a pause.
     Retrying {
+        /// Why the attempt before it failed, or the source was lost.
+        detail: String,
         /// Number of this attempt, from 1.
         attempt: u32,
         /// The pause before it.

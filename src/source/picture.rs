@@ -36,7 +36,7 @@ pub fn decode(bytes: &[u8], name: &str) -> Result<Picture> {
             limit: format!("{MAX_PICTURE_BYTES} bytes"),
         });
     }
-    let format = sniff(bytes).ok_or_else(|| Error::Media {
+    let format = sniff(bytes).ok_or_else(|| Error::Picture {
         source_name: name.to_owned(),
         detail: "not a picture (JPEG, PNG, WebP, BMP or TIFF)".to_owned(),
     })?;
@@ -57,7 +57,7 @@ pub fn decode(bytes: &[u8], name: &str) -> Result<Picture> {
     let color = Color { matrix: default_matrix(height), range: Range::Full };
     Plane::from_vec(samples, bytes_per_row, height)
         .and_then(|plane| Picture::new(width, height, format, color, vec![plane]))
-        .ok_or_else(|| Error::Media {
+        .ok_or_else(|| Error::Picture {
             source_name: name.to_owned(),
             detail: "the decoder gave another size than it announced".to_owned(),
         })
@@ -76,7 +76,10 @@ fn decode_image(bytes: &[u8], format: ImageFormat, name: &str) -> Result<Dynamic
     let (width, height) = decoder.dimensions();
     check_size(name, width as usize, height as usize)?;
     if width == 0 || height == 0 {
-        return Err(Error::Media { source_name: name.to_owned(), detail: "the picture is empty".to_owned() });
+        return Err(Error::Picture {
+            source_name: name.to_owned(),
+            detail: "the picture is empty".to_owned(),
+        });
     }
     let orientation = decoder.orientation().map_err(failed)?;
     limits.max_image_width = Some(MAX_SIDE as u32);
@@ -96,7 +99,7 @@ fn picture_error(name: &str, error: ImageError) -> Error {
             limit: format!("{MAX_DECODE_BYTES} bytes of memory"),
         },
         // The crate's own wording repeats the format; the cause says what is wrong.
-        e => Error::Media { source_name: name.to_owned(), detail: e.to_string().replace('\n', " ") },
+        e => Error::Picture { source_name: name.to_owned(), detail: e.to_string().replace('\n', " ") },
     }
 }
 

@@ -159,8 +159,8 @@ fn a_camera_that_stays_away_is_given_up() {
     assert!(matches!(&error, Error::SourceLost { .. }), "{error:?}");
     let events = events.lock().unwrap();
     let wait = Duration::from_millis(500);
-    assert!(matches!(events[0], SourceEvent::Lost { .. }), "{events:?}");
-    assert_eq!(events[1..], [SourceEvent::Retrying { attempt: 1, wait }]);
+    let SourceEvent::Lost { detail } = &events[0] else { panic!("{events:?}") };
+    assert_eq!(events[1..], [SourceEvent::Retrying { detail: detail.clone(), attempt: 1, wait }]);
 }
 
 #[test]

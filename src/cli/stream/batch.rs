@@ -182,6 +182,7 @@ fn is_about_the_source(error: &Error) -> bool {
         Error::Read { .. }
             | Error::NoInput { .. }
             | Error::Media { .. }
+            | Error::Picture { .. }
             | Error::SourceLost { .. }
             | Error::TooLarge { .. }
             | Error::StagePanicked { .. }

@@ -166,8 +166,9 @@ impl<'a> Work<'a> {
         Arc::new(move |event| {
             console.note(&match event {
                 SourceEvent::Lost { detail } => format!("{name}: lost the source: {detail}"),
-                SourceEvent::Retrying { attempt, wait } => {
-                    format!("{name}: trying again in {:.1} s (attempt {attempt})", wait.as_secs_f64())
+                SourceEvent::Retrying { detail, attempt, wait } => {
+                    let wait = wait.as_secs_f64();
+                    format!("{name}: {detail}; trying again in {wait:.1} s (attempt {attempt})")
                 }
                 SourceEvent::Back { outage } => {
                     format!("{name}: back after {:.1} s", outage.as_secs_f64())

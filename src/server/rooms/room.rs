@@ -387,12 +387,16 @@ impl Room {
             let Some(room) = room.upgrade() else { return };
             match event {
                 SourceEvent::Lost { detail } => room.set(State::Reconnecting, Some(detail.clone())),
-                SourceEvent::Retrying { attempt, .. } => {
+                SourceEvent::Retrying { detail, attempt, .. } => {
                     room.reconnects.fetch_add(1, Ordering::Relaxed);
                     room.log.say(
                         Level::Debug,
                         "source_retry",
-                        [("room", room.spec.name.clone().into()), ("attempt", (*attempt).into())],
+                        [
+                            ("room", room.spec.name.clone().into()),
+                            ("attempt", (*attempt).into()),
+                            ("detail", detail.clone().into()),
+                        ],
                     );
                 }
                 SourceEvent::Back { .. } => room.set(room.lively(), None),
