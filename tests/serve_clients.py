@@ -6,9 +6,11 @@ usage: serve_clients.py ADDRESS CASE
 import asyncio
 import http.client
 import json
+import re
 import sys
 import time
 import urllib.parse
+import urllib.request
 
 import cv2
 import numpy as np
@@ -199,6 +201,31 @@ async def room():
             assert refused.response.status_code == expected, refused
 
 
+async def flooded_room():
+    """A camera that sends all at once: each picture is answered once, in order, and counted."""
+    assert post("/video/start-stream", {"room": "flooded", "source": "push"})[0] == 201
+    async with connect(room="flooded", push="true") as camera:
+        for number in range(120):
+            await camera.send(b"no picture" if number == 119 else picture(number % 4, (320, 240)))
+        settled = []
+        while len(settled) < 120:
+            message = json.loads(await asyncio.wait_for(camera.recv(), 10))
+            if message["type"] in ("result", "dropped", "error"):
+                settled.append(message)
+        assert [message["frame_id"] for message in settled] == list(range(120)), settled
+        kinds = [message["type"] for message in settled]
+        assert kinds[-1] == "error" and kinds.count("error") == 1, kinds
+    with urllib.request.urlopen(f"http://{ADDRESS}/metrics") as answer:
+        metrics = answer.read().decode()
+    counted = {
+        reason: int(re.search(rf'endort_room_drops_total{{room="flooded",reason="{reason}"}} (\d+)', metrics)[1])
+        for reason in ("newest_wins", "not_analysed", "broken", "lost")
+    }
+    assert counted["newest_wins"] + counted["not_analysed"] == kinds.count("dropped"), (counted, kinds)
+    assert (counted["broken"], counted["lost"]) == (1, 0), counted
+    assert post("/video/stop-stream", {"room": "flooded"})[0] == 200
+
+
 async def drained(socket):
     async for _ in socket:
         pass
@@ -316,4 +343,4 @@ async def slow_viewer():
     slow[1].close()
 
 
-asyncio.run({case.__name__: case for case in [camera_rate, flood, formats_and_errors, room, limits, slow_viewer, video, pictures]}[sys.argv[2]]())
+asyncio.run({case.__name__: case for case in [camera_rate, flood, formats_and_errors, room, flooded_room, limits, slow_viewer, video, pictures]}[sys.argv[2]]())

@@ -232,8 +232,8 @@ fn log(json: bool, quiet_requests: bool, console: Console) -> Log {
             return;
         }
         if json {
-            // Nobody is left to tell where standard error itself is closed.
-            let _ = writeln!(std::io::stderr().lock(), "{}", document(event));
+            // Whole at once, so that lines do not mix. Nobody is left to tell where standard error itself is closed.
+            let _ = std::io::stderr().lock().write_all(format!("{}\n", document(event)).as_bytes());
         } else {
             text(event);
         }

@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::options::Policy;
 use super::present::Analysed;
 use super::processor::{Analysis, Analyzer, Parts};
-use super::run::{Shared, drop_frame};
+use super::run::{Shared, drop_frame, tell_waiting};
 use super::stage::{guard, spawn};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -70,6 +70,7 @@ fn analyze(analyzer: &mut dyn Analyzer, results: &Sender<Analysed>, shared: &Sha
 /// The next frame to analyse, and how long it has waited.
 fn next(shared: &Shared) -> Option<(Frame, Duration)> {
     let (entered, frame) = shared.buffer.pop(&shared.stop, |(_, stale)| drop_frame(&stale, shared))?;
+    tell_waiting(shared);
     Some((frame, shared.clock.now().since(entered)))
 }
 

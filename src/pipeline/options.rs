@@ -47,7 +47,8 @@ pub struct RunOptions {
     pub max_latency: Duration,
     /// Frame rate of sources that state none.
     pub target_fps: f64,
-    /// Silence of the AI lane after which it counts as stalled and the picture is marked.
+    /// Time after which the picture is marked when the AI lane is silent, or gives nothing but findings that are too
+    /// old to be shown.
     pub stall_after: Duration,
     /// Frames at the start that are presented but kept out of the statistics.
     pub warmup_frames: u64,

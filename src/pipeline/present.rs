@@ -11,7 +11,7 @@ use super::report::{Progress, RunReport, Stage};
 use crate::error::Result;
 use crate::frame::{Frame, FrameId, Moment};
 use crate::record::{Detection, FrameRecord};
-use crate::sink::Sink;
+use crate::sink::{AiOff, Sink};
 use crate::vision::overlay;
 
 /// Pictures whose presentation is remembered until their analysis arrives. More than the AI lane can
@@ -53,9 +53,13 @@ pub(super) struct Presenter<'a> {
     latest: Option<(Moment, Vec<Detection>)>,
     /// Since when frames have come without any analysis coming back.
     silent_since: Option<Moment>,
+    /// Since when all findings have come too late to be shown.
+    late_since: Option<Moment>,
+    /// Whether that has been so for long enough to mark the picture.
+    late: bool,
     ai_failed: bool,
     /// What the sink was last told of the AI lane.
-    told_off: bool,
+    told_off: Option<AiOff>,
     started: Moment,
     last_presented: Moment,
     presented: u64,
@@ -80,8 +84,10 @@ impl<'a> Presenter<'a> {
             shown: VecDeque::new(),
             latest: None,
             silent_since: None,
+            late_since: None,
+            late: false,
             ai_failed: false,
-            told_off: false,
+            told_off: None,
             started: now,
             last_presented: now,
             presented: 0,
@@ -138,8 +144,13 @@ impl<'a> Presenter<'a> {
     fn show_with_latest(&mut self, mut frame: Frame) -> Result<()> {
         let now = self.clock.now();
         let silent_since = *self.silent_since.get_or_insert(frame.captured);
-        let ai_off = self.ai_failed || now.since(silent_since) > self.options.stall_after;
-        if ai_off && self.measuring() {
+        let silent = now.since(silent_since) > self.options.stall_after;
+        let ai_off = match (self.ai_failed || silent, self.late) {
+            (true, _) => Some(AiOff::Silent),
+            (false, true) => Some(AiOff::Late),
+            (false, false) => None,
+        };
+        if ai_off.is_some() && self.measuring() {
             self.account.report.ai_off_frames += 1;
         }
         if ai_off != self.told_off {
@@ -147,7 +158,7 @@ impl<'a> Presenter<'a> {
             self.sink.ai_off(ai_off);
         }
         if self.sink.wants_overlay() {
-            if ai_off {
+            if ai_off.is_some() {
                 overlay::ai_off(&mut frame.picture);
             } else if let Some((captured, detections)) = &self.latest
                 && frame.captured.since(*captured) <= self.options.max_latency
@@ -199,6 +210,12 @@ impl<'a> Presenter<'a> {
         let picture_at = shown.map(|shown| shown.at);
         let now = self.clock.now();
         let complete = picture_at.map_or(now, |at| at.max(now));
+        if complete.since(frame.captured) > self.options.max_latency {
+            let since = *self.late_since.get_or_insert(now);
+            self.late = now.since(since) > self.options.stall_after;
+        } else {
+            (self.late_since, self.late) = (None, false);
+        }
         let record = self.record(frame, &result.analysis, result.queue_wait, overlay, complete);
         self.sink.result(frame, &record)?;
         self.account.report.first_result.get_or_insert(now.since(self.started));

@@ -162,6 +162,7 @@ pub struct Progress {
     lost: AtomicU64,
     on_dropped: Option<DropHandler>,
     source_us: AtomicU64,
+    waiting: AtomicU64,
 }
 
 impl fmt::Debug for Progress {
@@ -200,12 +201,22 @@ impl Progress {
         Duration::from_micros(self.source_us.load(Ordering::Relaxed))
     }
 
+    /// Frames that wait for the AI now.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_waiting(&self, frames: usize) {
+        self.waiting.store(frames as u64, Ordering::Relaxed);
+    }
+
     pub(super) fn count_presented(&self, pts_ms: f64) {
         self.presented.fetch_add(1, Ordering::Relaxed);
         self.source_us.store((pts_ms.max(0.0) * 1e3) as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn count_dropped(&self, id: FrameId) {
+    /// Counts a frame that gave way to a newer one, and tells it.
+    pub(crate) fn count_dropped(&self, id: FrameId) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         if let Some(handler) = &self.on_dropped {
             handler(id);

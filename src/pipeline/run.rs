@@ -232,6 +232,7 @@ fn pace(
         if with_ai {
             let entered = shared.clock.now();
             shared.buffer.push((entered, frame), &shared.stop, |(_, stale)| drop_frame(&stale, shared));
+            tell_waiting(shared);
         } else if options.policy == Policy::EveryFrame {
             if video.send(frame).is_err() {
                 break;
@@ -248,6 +249,11 @@ fn send_video(frame: Frame, video: &Sender<Frame>, shared: &Shared) {
     if let Err(TrySendError::Full(_)) = video.try_send(frame) {
         shared.lost.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Tells how many frames wait for the AI.
+pub(super) fn tell_waiting(shared: &Shared) {
+    shared.progress.set_waiting(shared.buffer.len());
 }
 
 /// Counts a frame that its policy gives up.

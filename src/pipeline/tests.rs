@@ -15,7 +15,7 @@ use crate::model::Package;
 use crate::record::FrameRecord;
 use crate::runtime::Engine;
 use crate::runtime::scripted::Scripted;
-use crate::sink::Sink;
+use crate::sink::{AiOff, Sink};
 use crate::source::{Source, SourceInfo};
 
 pub(super) fn frame(id: u64, step_ms: i64) -> Frame {
@@ -94,7 +94,7 @@ struct Recorder {
     finished: bool,
     fail_at: Option<u64>,
     cancel_at: Option<(u64, Cancel)>,
-    ai_off: Vec<bool>,
+    ai_off: Vec<Option<AiOff>>,
 }
 
 impl Recorder {
@@ -126,7 +126,7 @@ impl Sink for Recorder {
         Ok(())
     }
 
-    fn ai_off(&mut self, off: bool) {
+    fn ai_off(&mut self, off: Option<AiOff>) {
         self.ai_off.push(off);
     }
 
@@ -238,9 +238,44 @@ fn a_stalled_ai_lane_marks_the_picture_and_does_not_hold_it_up() {
         go(Script::new(60, 20), Some(&mut analyzer), &mut sink, &options, &RealClock::new()).unwrap();
     assert_eq!(sink.pictures, (0..60).collect::<Vec<u64>>());
     assert!(report.ai_off_frames > 5 && report.ai_off_frames < 40, "{}", report.ai_off_frames);
-    assert_eq!(sink.ai_off, [true, false]);
+    assert_eq!(sink.ai_off, [Some(AiOff::Silent), None]);
     // The stalled frame's findings came 600 ms late: that is a violation, and it is a single one.
     assert!(report.violations >= 1);
+}
+
+#[test]
+fn findings_that_always_come_too_late_mark_the_picture_until_one_is_in_time() {
+    let mut sink = Recorder::default();
+    let mut analyzer = Act(|id| {
+        std::thread::sleep(Duration::from_millis(if id < 40 { 120 } else { 1 }));
+        Ok(())
+    });
+    let options = RunOptions {
+        max_latency: Duration::from_millis(60),
+        stall_after: Duration::from_millis(300),
+        ..live()
+    };
+    let report =
+        go(Script::new(80, 20), Some(&mut analyzer), &mut sink, &options, &RealClock::new()).unwrap();
+    assert_eq!(sink.pictures, (0..80).collect::<Vec<u64>>());
+    assert!(report.ai_off_frames > 5 && report.ai_off_frames < 60, "{}", report.ai_off_frames);
+    assert_eq!(sink.ai_off, [Some(AiOff::Late), None]);
+}
+
+#[test]
+fn a_single_late_finding_of_a_slow_camera_marks_nothing() {
+    let mut sink = Recorder::default();
+    let mut analyzer = Act(|id| {
+        std::thread::sleep(Duration::from_millis(if id == 2 { 120 } else { 1 }));
+        Ok(())
+    });
+    let options = RunOptions {
+        max_latency: Duration::from_millis(60),
+        stall_after: Duration::from_millis(500),
+        ..live()
+    };
+    go(Script::new(6, 200), Some(&mut analyzer), &mut sink, &options, &RealClock::new()).unwrap();
+    assert!(sink.ai_off.is_empty(), "{:?}", sink.ai_off);
 }
 
 #[test]

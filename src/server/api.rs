@@ -188,7 +188,7 @@ pub struct RoomInfo {
     pub model_sha256: Option<String>,
     /// The latency budget.
     pub max_latency_ms: f64,
-    /// Whether findings are missing or old: pages mark the picture.
+    /// Whether findings are missing, or all come too late to be shown: pages mark the picture.
     pub ai_off: bool,
     /// Whoever watches.
     pub viewers: usize,

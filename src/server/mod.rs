@@ -21,6 +21,7 @@ mod http;
 pub mod limits;
 pub mod log;
 pub mod models;
+mod ordered;
 mod pages;
 pub mod problem;
 mod random;

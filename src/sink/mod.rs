@@ -12,6 +12,15 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::record::FrameRecord;
 
+/// Why pictures are shown without findings, and marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AiOff {
+    /// Nothing comes from it.
+    Silent,
+    /// All its findings come too late to be shown.
+    Late,
+}
+
 /// Takes what the pipeline presents. Calls come from one thread, in presentation order.
 pub trait Sink: Send {
     /// Whether [`picture`](Self::picture) wants findings drawn into the frame.
@@ -37,9 +46,8 @@ pub trait Sink: Send {
         self.record(record)
     }
 
-    /// The AI lane fell silent (`true`) or came back (`false`); told once for each change, before the picture
-    /// that it holds for.
-    fn ai_off(&mut self, off: bool) {
+    /// The AI lane is off, or back (`None`); told once for each change, before the picture that it holds for.
+    fn ai_off(&mut self, off: Option<AiOff>) {
         let _ = off;
     }
 

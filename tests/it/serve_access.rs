@@ -344,8 +344,9 @@ fn the_audit_log_says_who_did_what_and_a_broken_one_is_not_continued() {
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
-    assert_eq!(events, ["server_started", "room_started", "room_started", "room_stopped"]);
+    assert_eq!(events, ["server_started", "room_started", "room_started", "room_ended", "room_stopped"]);
     assert_eq!((&lines[2]["user"], &lines[2]["max_latency_ms"]), (&"desk".into(), &90.0.into()));
+    assert_eq!((&lines[3]["room"], &lines[3]["state"]), (&"or-2".into(), &"stopped".into()));
     assert_eq!(lines[1]["model_sha256"].as_str().unwrap().len(), 64);
     assert!(!text.contains("hunter2") && !text.contains(OPERATE));
     let run = |sandbox: &Sandbox| {

@@ -63,6 +63,11 @@ fn a_room_is_filled_by_one_client_and_watched_by_many() {
 }
 
 #[test]
+fn a_room_answers_each_picture_of_its_camera_in_order_and_counts_it() {
+    case("flooded_room");
+}
+
+#[test]
 fn a_session_that_breaks_its_bounds_is_closed_with_the_right_code() {
     case("limits");
 }

@@ -147,7 +147,7 @@ fn rooms(text: &mut Text, shared: &Shared) {
         ("endort_room_violations_total", "counter", "Frames beyond the budget.", |info| {
             info.figures.violations as f64
         }),
-        ("endort_room_ai_off", "gauge", "1 while findings are missing or old.", |info| {
+        ("endort_room_ai_off", "gauge", "1 while findings are missing or too late.", |info| {
             f64::from(u8::from(info.ai_off))
         }),
         ("endort_room_viewers", "gauge", "Whoever watches.", |info| info.viewers as f64),
@@ -199,11 +199,13 @@ fn rooms(text: &mut Text, shared: &Shared) {
     for (info, room) in infos.iter().zip(&rooms) {
         text.sample("endort_room_video_lost_total", &[("room", &info.room)], room.video_lost() as f64);
     }
+    text.family("endort_room_queue_depth", "gauge", "Frames that wait for the AI.");
+    for (info, room) in infos.iter().zip(&rooms) {
+        text.sample("endort_room_queue_depth", &[("room", &info.room)], room.waiting() as f64);
+    }
     text.family("endort_room_drops_total", "counter", "Frames without findings, by reason.");
-    for info in &infos {
-        for (reason, count) in
-            [("newest_wins", info.figures.frames_dropped), ("lost", info.figures.frames_lost)]
-        {
+    for (info, room) in infos.iter().zip(&rooms) {
+        for (reason, count) in room.drops() {
             let labels = [("room", info.room.as_str()), ("reason", reason)];
             text.sample("endort_room_drops_total", &labels, count as f64);
         }

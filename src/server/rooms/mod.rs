@@ -269,6 +269,11 @@ impl Rooms {
         rooms.iter().for_each(|room| room.stop());
     }
 
+    /// Whether the server stops.
+    pub(super) fn are_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Room>>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,18 +16,24 @@ use super::show::{Show, unix_ms};
 use super::stats::{Buckets, Merged, RoomStats};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::frame::Moment;
+use crate::frame::{FrameId, Moment};
 use crate::pipeline::clock::{Clock, RealClock};
 use crate::pipeline::{self, Analyzer, Pace, Policy, Progress, RunOptions};
+use crate::server::OPERATOR;
 use crate::server::api::{Figures, Message, RoomInfo, Seen, State};
 use crate::server::audit::Audit;
 use crate::server::log::{Level, Log};
+use crate::server::ordered::Ordered;
 use crate::server::watched::{Failures, Incident, MAX_FAILURES, WINDOW, Watched};
 use crate::source::tap::Tap;
 use crate::source::{self, EventHandler, HwDecode, OpenOptions, Source, SourceEvent};
 use crate::vision::deidentify::Deidentifier;
 use outlet::Outlet;
 
+/// Why a frame has no result: a newer one was there.
+const NEWEST_WINS: &str = "newest_wins";
+/// Why a frame has no result: the AI was off.
+const NOT_ANALYSED: &str = "not_analysed";
 /// Pause before a source that failed is opened again; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How often a pause looks whether the room is stopped.
@@ -68,6 +74,12 @@ pub(in crate::server) struct Room {
     pub(in crate::server) hub: Hub,
     /// Where a client leaves its pictures, for the source `push`.
     pub(in crate::server) inlet: Option<Arc<Inlet>>,
+    /// What was made of pushed pictures, until those before them are answered; `None` stands for dropped ones.
+    answers: Option<Mutex<Ordered<Option<Message>>>>,
+    /// Pushed pictures that could not be decoded.
+    broken: AtomicU64,
+    /// Pictures that were dropped while the AI was off, among all that were dropped.
+    not_analysed: AtomicU64,
     started: SystemTime,
     model: (String, String, Option<String>),
     status: Mutex<Status>,
@@ -84,6 +96,7 @@ pub(in crate::server) struct Room {
     clock: RealClock,
     cancel: Cancel,
     log: Log,
+    audit: Option<Arc<Audit>>,
     reconnects: AtomicU64,
     ai_restarts: AtomicU64,
     ai_off: AtomicBool,
@@ -118,20 +131,25 @@ impl Room {
             let (folder, user) = (folder.clone(), user.to_owned());
             let (room, stream_id, log) = (spec.name.clone(), id.clone(), log.clone());
             let anonymous = spec.deidentify;
-            let setup = Setup { folder, room, stream_id, anonymous, user, audit, log };
+            let setup = Setup { folder, room, stream_id, anonymous, user, audit: audit.clone(), log };
             Recorder::new(setup, (!anonymous).then_some(&tap))
         });
         let now = SystemTime::now();
         let room = Arc::new_cyclic(|room: &std::sync::Weak<Self>| {
             let (told, fated) = (room.clone(), room.clone());
-            let on_dropped = Box::new(move |id: crate::frame::FrameId| {
+            let on_dropped = Box::new(move |id: FrameId| {
                 if let Some(room) = told.upgrade() {
-                    room.fate(id.0, Fate::Dropped);
+                    room.dropped(id.0);
                 }
             });
             let on_picture = Box::new(move |id, fate| {
-                if let Some(room) = fated.upgrade() {
-                    room.fate(id, fate);
+                let Some(room) = fated.upgrade() else { return };
+                match fate {
+                    Fate::Dropped => room.progress.count_dropped(FrameId(id)),
+                    Fate::Broken(detail) => {
+                        room.broken.fetch_add(1, Ordering::Relaxed);
+                        room.answer(id, Message::Error { frame_id: Some(id), detail });
+                    }
                 }
             });
             let pushed = spec.source == push::NAME;
@@ -139,6 +157,9 @@ impl Room {
                 id,
                 hub: Hub::default(),
                 inlet: pushed.then(|| Inlet::new(spec.buffer_size, on_picture)),
+                answers: pushed.then(|| Mutex::new(Ordered::new())),
+                broken: AtomicU64::new(0),
+                not_analysed: AtomicU64::new(0),
                 started: now,
                 ai_off: AtomicBool::new(false),
                 ai_given_up: AtomicBool::new(false),
@@ -162,6 +183,7 @@ impl Room {
                 clock: RealClock::new(),
                 cancel: Cancel::new(),
                 log,
+                audit,
                 reconnects: AtomicU64::new(0),
                 ai_restarts: AtomicU64::new(0),
                 spec,
@@ -335,6 +357,20 @@ impl Room {
 
     /// The room is over; whoever sees that may start it again at once.
     fn end(&self, state: State, detail: Option<String>) {
+        if let Some(audit) = &self.audit {
+            let figures = self.figures();
+            let fields = [
+                ("room", self.spec.name.clone().into()),
+                ("stream_id", self.id.clone().into()),
+                ("state", state.as_str().into()),
+                ("detail", detail.clone().into()),
+                ("frames", figures.frames_processed.into()),
+                ("findings", self.show.findings().into()),
+            ];
+            if let Err(error) = audit.append("room_ended", OPERATOR, fields) {
+                self.log.warn("audit_failed", [("detail", error.to_string().into())]);
+            }
+        }
         self.over.store(true, Ordering::Release);
         self.set(state, detail);
     }
@@ -474,18 +510,53 @@ impl Room {
         }
     }
 
-    /// Tells viewers what became of a frame without a result.
-    fn fate(&self, frame_id: u64, fate: Fate) {
-        let message = match fate {
-            Fate::Dropped => {
-                let reason = if self.ai_off.load(Ordering::Relaxed) { "not_analysed" } else { "newest_wins" };
-                Message::Dropped { frame_id, reason: reason.to_owned() }
-            }
-            Fate::Broken(detail) => Message::Error { frame_id: Some(frame_id), detail },
+    /// Tells viewers that a frame has no result, and why.
+    fn dropped(&self, frame_id: u64) {
+        let reason = if self.ai_off.load(Ordering::Relaxed) {
+            self.not_analysed.fetch_add(1, Ordering::Relaxed);
+            NOT_ANALYSED
+        } else {
+            NEWEST_WINS
         };
-        if let Ok(text) = to_text(&message) {
+        self.answer(frame_id, Message::Dropped { frame_id, reason: reason.to_owned() });
+    }
+
+    /// Tells viewers what became of a frame; of pushed ones in the order in which they came.
+    fn answer(&self, frame_id: u64, message: Message) {
+        let Some(answers) = &self.answers else { return self.say(&message) };
+        let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready = match message {
+            // The AI takes frames in order: what it passed over has no result.
+            Message::Result(_) => answers.settle_result(frame_id, Some(message), || None),
+            _ => answers.settle(frame_id, Some(message)),
+        };
+        // Said while the order is held, so that nobody overtakes.
+        for (frame_id, message) in ready {
+            let passed_over = || Message::Dropped { frame_id, reason: NEWEST_WINS.to_owned() };
+            self.say(&message.unwrap_or_else(passed_over));
+        }
+    }
+
+    fn say(&self, message: &Message) {
+        if let Ok(text) = to_text(message) {
             self.hub.text(&text);
         }
+    }
+
+    /// Frames without a result, by reason.
+    pub(in crate::server) fn drops(&self) -> [(&'static str, u64); 4] {
+        let not_analysed = self.not_analysed.load(Ordering::Relaxed);
+        [
+            (NEWEST_WINS, self.progress.dropped().saturating_sub(not_analysed)),
+            (NOT_ANALYSED, not_analysed),
+            ("broken", self.broken.load(Ordering::Relaxed)),
+            ("lost", self.progress.lost()),
+        ]
+    }
+
+    /// Frames that wait for the AI.
+    pub(in crate::server) fn waiting(&self) -> u64 {
+        self.progress.waiting()
     }
 
     /// The client that sends pictures has gone; another may come.

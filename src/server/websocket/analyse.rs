@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use super::ordered::Ordered;
 use crate::config::parse_max_latency_ms;
 use crate::frame::{Frame, FrameId, Moment, Timestamp};
 use crate::pipeline::clock::{Clock, RealClock};
@@ -16,6 +15,7 @@ use crate::pipeline::{Analyzer, Policy};
 use crate::server::api::{Configured, Message, Overlay};
 use crate::server::limits::Bound;
 use crate::server::models::NONE;
+use crate::server::ordered::Ordered;
 use crate::server::rooms::hub::{Announced, Mailbox, to_text};
 use crate::server::{BodyMemory, Shared};
 use crate::sink::picture::encode_jpeg;

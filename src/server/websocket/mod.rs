@@ -5,7 +5,6 @@
 //! not left to age in the kernel's buffers), and writes one message at a time.
 
 mod analyse;
-mod ordered;
 mod plan;
 
 use std::io::{ErrorKind, Read};
@@ -39,6 +38,8 @@ const BUFFER: usize = 64 << 10;
 
 /// Why a session ends.
 struct Ending(CloseCode, &'static str);
+
+const STOPPING: Ending = Ending(CloseCode::Away, "the server stops");
 
 /// A session.
 struct Session<'a> {
@@ -116,15 +117,16 @@ impl Session<'_> {
         loop {
             let step = self.read().and_then(|()| self.work()).and_then(|()| self.write());
             if let Err(ending) = step {
-                // What was answered before goes out before the goodbye.
-                let _ = self.write();
+                // What was answered before goes out before the goodbye, to whoever takes it.
+                if ending.0 != CloseCode::Abnormal {
+                    let _ = self.write();
+                }
                 self.close(&ending);
                 return ending;
             }
             if self.shared.stop.is_cancelled() {
-                let ending = Ending(CloseCode::Away, "the server stops");
-                self.close(&ending);
-                return ending;
+                self.close(&STOPPING);
+                return STOPPING;
             }
             self.wait();
         }
@@ -273,6 +275,7 @@ impl Session<'_> {
                     self.following = Some(picture);
                 }
                 Some(Mail::Fragment(bytes)) => self.send(Packet::Binary(Bytes::copy_from_slice(&bytes)))?,
+                Some(Mail::Closed) if self.shared.rooms.are_closed() => return Err(STOPPING),
                 Some(Mail::Closed) => return Err(Ending(CloseCode::Normal, "the room has ended")),
                 None => break,
             }

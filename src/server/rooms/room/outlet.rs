@@ -8,9 +8,8 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::record::FrameRecord;
 use crate::server::api::{Message, State};
-use crate::server::rooms::hub::to_text;
 use crate::server::rooms::push::Inlet;
-use crate::sink::Sink;
+use crate::sink::{AiOff, Sink};
 
 impl Room {
     /// Gives a frame to whoever sees and keeps frames.
@@ -80,16 +79,25 @@ impl Sink for Outlet<'_> {
         if let Some(recorder) = &room.recorder {
             recorder.record(record);
         }
-        if room.ai_off.load(Ordering::Relaxed) {
+        // Findings that come too late do not show that the AI is back.
+        let in_time = room.since(frame.captured) <= room.spec.max_latency;
+        if in_time && room.ai_off.load(Ordering::Relaxed) {
             room.set_ai(false, None);
         }
-        room.hub.text(&to_text(&Message::Result(Box::new(record.clone())))?);
+        room.answer(record.frame_id, Message::Result(Box::new(record.clone())));
         Ok(())
     }
 
-    fn ai_off(&mut self, off: bool) {
-        if off {
-            self.room.set_ai(true, Some("the AI is silent".to_owned()));
-        }
+    fn ai_off(&mut self, off: Option<AiOff>) {
+        let detail = match off {
+            // Whether it is back, its findings show.
+            None => return,
+            Some(AiOff::Silent) => "the AI is silent".to_owned(),
+            Some(AiOff::Late) => {
+                let limit = self.room.spec.max_latency.as_secs_f64() * 1e3;
+                format!("the AI's findings come later than {limit} ms, too late to be shown")
+            }
+        };
+        self.room.set_ai(true, Some(detail));
     }
 }
