@@ -1,5 +1,6 @@
 //! What `endort optimize` records in the manifest of a package that it wrote.
 
+use super::builtin;
 use serde::{Deserialize, Serialize};
 
 /// Where an optimized package came from, how it was made and what was measured.
@@ -38,6 +39,15 @@ pub struct SourceModel {
     pub sha256: String,
 }
 
+impl SourceModel {
+    /// A built-in name as it is; a file or folder by its absolute path, so that it is found again from anywhere.
+    pub fn of(model: &str, sha256: &str) -> Self {
+        let absolute = || Some(std::path::absolute(model).ok()?.display().to_string());
+        let place = if builtin::find(model).is_some() { None } else { absolute() };
+        Self { model: place.unwrap_or_else(|| model.to_owned()), sha256: sha256.to_owned() }
+    }
+}
+
 /// How a package was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OptimizationSettings {
@@ -49,6 +59,9 @@ pub struct OptimizationSettings {
     /// How ranges were chosen; absent without calibration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
+    /// Percent of the values that the method `percentile` keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percentile: Option<f64>,
     /// Whether biases make up for the rounding of weights.
     #[serde(default)]
     pub bias_correction: bool,

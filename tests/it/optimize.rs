@@ -83,6 +83,7 @@ fn vendors_runtimes_measure_what_is_made_for_them() {
         ("cpu", "fp32", "onnxruntime", 1e-4),
         ("jetson", "fp16", "onnxruntime-cpu", 1e-2),
         ("intel", "fp16", "openvino", 1e-2),
+        ("apple", "fp16", "onnxruntime-cpu", 1e-2),
         ("raspberry-pi", "fp32", "tflite", 1e-4),
         ("raspberry-pi", "fp16", "tflite", 1e-2),
     ] {
@@ -225,12 +226,18 @@ fn a_source_that_changed_is_told_when_the_package_is_loaded() {
     // A field that readers skip: another file, the same network.
     bytes.extend([0x30, 0x01]);
     std::fs::write(&source, bytes).unwrap();
-    let run = sandbox.endort(frame).finish().code(0);
-    assert_eq!(
-        run.stderr,
-        "endort: red was made from a red.onnx that has changed since; make it again with endort optimize red.onnx \
+    let elsewhere = sandbox.file("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let original = std::path::absolute(&source).unwrap().display().to_string();
+    let said = format!(
+        "endort: red was made from a {original} that has changed since; make it again with endort optimize {original} \
          --target cpu --precision fp32\n"
     );
+    sandbox.endort(frame).finish().code(0).stderr(&said);
+    // Whatever bears the original's name in another folder is not meant.
+    std::fs::write(elsewhere.join("red.onnx"), b"another").unwrap();
+    let frame = ["process-frame", "../truth/images/0.png", "--model", "../out", "--json"];
+    sandbox.endort(frame).current_dir(&elsewhere).finish().code(0).stderr(&said);
 }
 
 #[test]

@@ -75,6 +75,12 @@ impl Run {
         self
     }
 
+    /// Runs it in another folder than the sandbox.
+    pub fn current_dir(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     /// Runs it to its end.
     pub fn finish(mut self) -> Finished {
         let output = self.command.stdin(Stdio::null()).output().unwrap();

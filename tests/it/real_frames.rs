@@ -61,7 +61,9 @@ fn optimize(target: &str, precision: &str, runtime: &str, frames: &str) -> Optio
 #[cfg(unix)]
 fn eight_bits_lose_little(target: &str, runtime: &str) {
     let Some(report) = optimize(target, "int8", runtime, "20") else { return };
-    assert_eq!(report["low_precision"]["computed_in"], "int8", "{report:#}");
+    // ONNX Runtime has no integer kernel for each layer on the grid; the others have.
+    let computed_in = if runtime == "onnxruntime" { "int8 or fp32, layer by layer" } else { "int8" };
+    assert_eq!(report["low_precision"]["computed_in"], computed_in, "{report:#}");
     let drop = report["dice_drop"].as_f64().unwrap();
     assert!(drop <= 0.01, "{target} by {runtime} loses {drop}: {report:#}");
     // Integers are no floats: a network that was not quantized would agree to the last digit.
@@ -73,6 +75,12 @@ fn eight_bits_lose_little(target: &str, runtime: &str) {
 #[test]
 fn the_edge_tpu_s_integers_lose_little_by_litert() {
     eight_bits_lose_little("coral", "tflite");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_raspberry_pi_s_integers_lose_little_by_litert() {
+    eight_bits_lose_little("raspberry-pi", "tflite");
 }
 
 #[cfg(unix)]

@@ -161,6 +161,11 @@ fn an_optimized_package_runs_on_the_edge_tpu_s_terms() {
     let stills = samples.join("images").display().to_string();
     let more = ["--calibration", &stills, "--calibration-frames", "6", "-q"];
     sandbox.endort(args.into_iter().chain(more)).finish().code(0);
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(sandbox.file("coral/model.json")).unwrap()).unwrap();
+    let share = &manifest["optimization"]["results"]["tflite"];
+    let counts = ["operators", "integer", "for_edge_tpu"].map(|key| share[key].as_u64().unwrap());
+    assert!(counts[0] > 90 && counts == [counts[0]; 3], "{share}");
     let file = sandbox.file("coral/model.tflite");
     let model = tflite::decode(&fs::read(&file).unwrap()).unwrap();
     assert_eq!(edge_tpu::check(&model), [], "all operators are on the Edge TPU's list");

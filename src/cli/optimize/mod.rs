@@ -18,6 +18,7 @@ use super::{Context, Outcome};
 use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::graph::passes::int8::Method;
+use crate::model::Format;
 use crate::model::Package;
 use crate::model::optimization::{
     Calibration, DeviceEngine, Optimization, OptimizationSettings, SourceModel,
@@ -138,6 +139,11 @@ impl<'a> Optimize<'a> {
 
     fn run(mut self) -> Result<Outcome> {
         let original = Package::open(&self.args.model)?;
+        if original.artifact.format == Format::Tflite && original.graph.nodes.is_empty() {
+            let detail =
+                "is a TFLite file, which is a finished product; optimize takes the ONNX file it was made of";
+            return Err(Error::Model { model: self.args.model.clone(), detail: detail.to_owned() });
+        }
         let package = self.resized(&original)?;
         if package.manifest.optimization.is_some() {
             return Err(Error::Model {
@@ -250,6 +256,7 @@ impl<'a> Optimize<'a> {
         if self.target == optimize::Target::Coral && tflite.is_some() {
             let (warnings, compiled) = edgetpu::finish(&files[1].1, &self.context.cancel)?;
             report.warnings.extend(warnings);
+            report.compiled(compiled.as_ref().and_then(|c| c.operators));
             files.extend(compiled.map(|c| (optimize::edge_tpu::COMPILED.to_owned(), c.bytes)));
         }
         let mut engine = None;
@@ -279,11 +286,13 @@ impl<'a> Optimize<'a> {
             endort: env!("CARGO_PKG_VERSION").to_owned(),
             target: self.target.as_str().to_owned(),
             precision: self.precision.as_str().to_owned(),
-            source: SourceModel { model: self.args.model.clone(), sha256: package.sha256.clone() },
+            source: SourceModel::of(&self.args.model, &package.sha256),
             settings: OptimizationSettings {
                 input_size: [manifest.input.width, manifest.input.height],
                 scheme: int8.then(|| format!("{:?}", optimize::scheme(self.target)).to_lowercase()),
                 method: int8.then(|| optimize::method_name(self.method()).to_owned()),
+                percentile: (int8 && self.args.calibration_method == MethodArg::Percentile)
+                    .then_some(self.args.percentile),
                 bias_correction: int8 && !self.args.no_bias_correction,
                 keep_float: kept,
             },
@@ -330,11 +339,16 @@ impl<'a> Optimize<'a> {
         match place {
             Some(place) => {
                 let place = place.display();
-                console.print(&format!("\nwritten to {place}\nnext: endort bench --model {place} --runtime all"))
+                console
+                    .print(&format!("\nwritten to {place}\nnext: endort bench --model {place} --runtime all"))
             }
-            None => console.print(
-                "\nnothing written: keep the layers that hurt most with --keep-float, or allow more with --max-dice-drop",
-            ),
+            None => {
+                let other = match self.precision {
+                    Precision::Int8 => "keep the layers that hurt most with --keep-float",
+                    _ => "try another --precision or --input-size",
+                };
+                console.print(&format!("\nnothing written: {other}, or allow more with --max-dice-drop"))
+            }
         }
     }
 

@@ -5,11 +5,15 @@ use serde::Serialize;
 
 use super::Optimize;
 use super::measure::Measured;
+use crate::config::Precision;
+use crate::format::tflite::schema::Kind;
+use crate::format::tflite::{self, edge_tpu};
 use crate::model::Package;
 use crate::optimize::compare::Agreement;
 use crate::optimize::engine::{Builder, Built};
 use crate::optimize::sensitivity::LayerError;
 use crate::optimize::{Made, Observed};
+use crate::runtime::onnxruntime;
 use crate::vision::metrics::AccuracySummary;
 
 /// Layers that the table lists.
@@ -42,6 +46,9 @@ pub struct Report {
     pub agreement: Agreement,
     /// How much of the network is on an 8-bit grid.
     pub low_precision: LowPrecision,
+    /// What of the TFLite file computes on integers, for targets that take one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tflite: Option<TfliteShare>,
     /// Frames that ranges were found on.
     pub calibration_frames: usize,
     /// Drop in Dice, where there is ground truth.
@@ -86,6 +93,37 @@ pub struct LowPrecision {
     pub mac_share: f64,
     /// How `runtime` computed it.
     pub computed_in: &'static str,
+}
+
+/// What of a TFLite file computes on integers, and where.
+#[derive(Debug, Clone, Serialize)]
+pub struct TfliteShare {
+    /// All operators of the file; one of the graph may have become several.
+    pub operators: usize,
+    /// Those that take and give integers alone.
+    pub integer: usize,
+    /// Those that keep to the Edge TPU's rules.
+    pub for_edge_tpu: usize,
+    /// Where the Edge TPU's compiler put them, if it ran: on the Edge TPU, and on the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compiled: Option<[usize; 2]>,
+}
+
+impl TfliteShare {
+    fn of(file: &[u8]) -> Option<Self> {
+        let model = tflite::decode(file).ok()?;
+        let on_integers = |operator: &&tflite::model::Operator| {
+            let inputs = operator.inputs.iter().flatten();
+            let mut tensors = inputs.chain(&operator.outputs).filter_map(|&i| model.tensors.get(i));
+            tensors.all(|tensor| !matches!(tensor.kind, Kind::F32 | Kind::F16))
+        };
+        Some(Self {
+            operators: model.operators.len(),
+            integer: model.operators.iter().filter(on_integers).count(),
+            for_edge_tpu: model.operators.len().saturating_sub(edge_tpu::check(&model).len()),
+            compiled: None,
+        })
+    }
 }
 
 /// An engine for this device.
@@ -142,19 +180,22 @@ impl Report {
                 operators: share.quantized,
                 operator_share: ratio(share.quantized as u64, share.operators as u64),
                 mac_share: ratio(share.quantized_macs, share.macs),
-                // Candle's engines round to the grid and compute in floats; other runtimes have their own kernels.
-                computed_in: if measured.runtime.starts_with("candle") {
-                    "fp32"
-                } else {
-                    o.precision.as_str()
-                },
+                computed_in: computed_in(&measured.runtime, o.precision),
             },
             calibration_frames: observed.calibrated.frames,
             dice_drop: measured.dice_drop(),
             max_dice_drop: o.args.max_dice_drop,
             layers,
+            tflite: made.tflite.as_deref().and_then(TfliteShare::of),
             engine: None,
             warnings: o.warnings.clone(),
+        }
+    }
+
+    /// Notes where the Edge TPU's compiler put the operators.
+    pub fn compiled(&mut self, operators: Option<[usize; 2]>) {
+        if let Some(tflite) = &mut self.tflite {
+            tflite.compiled = operators;
         }
     }
 
@@ -242,7 +283,19 @@ impl Report {
                 self.runtime,
                 low.computed_in
             ));
-            lines.push(format!("calibrated on {} frames", self.calibration_frames));
+            let plural = if self.calibration_frames == 1 { "" } else { "s" };
+            lines.push(format!("calibrated on {} frame{plural}", self.calibration_frames));
+        }
+        if let Some(t) = self.tflite.as_ref().filter(|_| self.precision == "int8") {
+            let mut line =
+                format!("model.tflite: {} of {} operators on integers alone", t.integer, t.operators);
+            if self.target == "coral" {
+                line += &format!(", {} by the Edge TPU's rules", t.for_edge_tpu);
+            }
+            if let Some([tpu, cpu]) = t.compiled {
+                line += &format!("; its compiler put {tpu} on the Edge TPU and {cpu} on the processor");
+            }
+            lines.push(line);
         }
         if let Some(engine) = &self.engine {
             let how = if engine.cached { "from an earlier run" } else { "built" };
@@ -253,6 +306,20 @@ impl Report {
             ));
         }
         lines
+    }
+}
+
+/// How a runtime computes a network of that precision, as far as it is known. Candle's engines round to the grid and
+/// compute in floats; on a processor the vendors' widen 16-bit weights; ONNX Runtime chooses kernels layer by layer.
+fn computed_in(runtime: &str, precision: Precision) -> &'static str {
+    let on_processor = runtime.ends_with("-cpu");
+    match precision {
+        _ if runtime.starts_with("candle") => "fp32",
+        Precision::Fp16 if on_processor => "fp32",
+        Precision::Int8 if runtime.starts_with(onnxruntime::NAME) && on_processor => {
+            "int8 or fp32, layer by layer"
+        }
+        precision => precision.as_str(),
     }
 }
 

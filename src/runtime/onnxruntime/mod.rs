@@ -217,6 +217,15 @@ fn compile(ort: &Ort, provider: Provider, package: &Package, options: &Options) 
     match provider {
         Provider::TensorRt => {
             let mut settings = vec![device_id.clone()];
+            // Left alone TensorRT computes in fp32, and refuses a network on an 8-bit grid.
+            match package.manifest.optimization.as_ref().map(|made| made.precision.as_str()) {
+                Some("fp16") => settings.push(("trt_fp16_enable", "1".to_owned())),
+                Some("int8") => {
+                    settings.push(("trt_fp16_enable", "1".to_owned()));
+                    settings.push(("trt_int8_enable", "1".to_owned()));
+                }
+                _ => {}
+            }
             if let Some(cache) = &options.cache {
                 let folder = cache.join("tensorrt").display().to_string();
                 settings.push(("trt_engine_cache_enable", "1".to_owned()));
