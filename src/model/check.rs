@@ -100,7 +100,10 @@ fn fits(kind: &OutputKind, shape: &[usize], m: &Manifest) -> bool {
     let labels = m.labels.len();
     match (kind, shape) {
         (OutputKind::Mask, &[1, c, h, w]) => {
-            c == labels && h > 0 && w > 0 && h <= m.input.height && w <= m.input.width
+            let of = |c: usize, h: usize, w: usize| {
+                c == labels && (1..=m.input.height).contains(&h) && (1..=m.input.width).contains(&w)
+            };
+            of(c, h, w) || of(w, c, h)
         }
         (OutputKind::FrameScore, shape) => shape.first() == Some(&1) && shape.iter().product::<usize>() == 1,
         (OutputKind::Yolo, &[1, a, b]) => (a == 4 + labels && b > 0) || (b == 4 + labels && a > 0),

@@ -17,8 +17,17 @@ const YOLO_PAD: [u8; 3] = [114; 3];
 /// Fewest boxes of an output that is taken for YOLO's.
 const MIN_BOXES: usize = 16;
 
-/// Works out the manifest, or says what is in the way.
-pub fn manifest(name: &str, artifact: &str, graph: &Graph) -> Result<Manifest, String> {
+/// The order of a network's input, as far as its shape tells: TensorFlow puts channels last.
+pub fn layout(graph: &Graph) -> Layout {
+    match graph.inputs.first().map(|&input| graph.shape(input)) {
+        Some(&[_, first, _, 3]) if first != 3 => Layout::Nhwc,
+        _ => Layout::Nchw,
+    }
+}
+
+/// Works out the manifest, or says what is in the way. The graph's input is `[1, 3, rows, columns]` by now, whatever
+/// the file's `layout`.
+pub fn manifest(name: &str, artifact: &str, graph: &Graph, layout: Layout) -> Result<Manifest, String> {
     let hint = "write a model.json beside it";
     let [input] = graph.inputs[..] else {
         return Err(format!("has {} inputs: {hint}", graph.inputs.len()));
@@ -34,6 +43,9 @@ pub fn manifest(name: &str, artifact: &str, graph: &Graph) -> Result<Manifest, S
     };
     let shape = graph.shape(output);
     let (kind, classes) = match *shape {
+        [1, h, w, classes] if layout == Layout::Nhwc && classes > 0 && h <= height && w <= width => {
+            (OutputKind::Mask, classes)
+        }
         [1, classes, h, w] if classes > 0 && h <= height && w <= width => (OutputKind::Mask, classes),
         // There are always many more boxes than features of a box.
         [1, a, b] if a.min(b) > 4 && a.max(b) >= MIN_BOXES && a != b => (OutputKind::Yolo, a.min(b) - 4),
@@ -53,7 +65,7 @@ pub fn manifest(name: &str, artifact: &str, graph: &Graph) -> Result<Manifest, S
             name: graph.value(input).name.clone(),
             width,
             height,
-            layout: Layout::Nchw,
+            layout,
             color: ColorOrder::Rgb,
             mean,
             std,

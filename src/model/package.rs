@@ -185,15 +185,27 @@ impl Package {
             ..Default::default()
         };
         let format = Format::of(&bytes);
-        let graph = match format {
-            Format::Onnx => onnx::read(&bytes, &options)?,
+        let (graph, layout) = match format {
+            Format::Onnx => {
+                // Its order shows in the file as it is; another size is asked for once that is known.
+                let plain = onnx::Options { input_size: None, resize: false, ..options };
+                match onnx::read(&bytes, &plain).map(|graph| guess::layout(&graph)) {
+                    Ok(Layout::Nhwc) => {
+                        let options = onnx::Options { channels_last: true, ..options };
+                        let graph = onnx::read(&bytes, &options)?;
+                        let graph = channels_first(&graph).map_err(|detail| model_error(spec, detail))?;
+                        (graph, Layout::Nhwc)
+                    }
+                    _ => (onnx::read(&bytes, &options)?, Layout::Nchw),
+                }
+            }
             Format::Tflite if size.is_some() => return Err(model_error(spec, NO_RESIZE)),
-            Format::Tflite => tflite::interface(&bytes, spec)?,
+            Format::Tflite => (tflite::interface(&bytes, spec)?, Layout::Nchw),
         };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let artifact = path.file_name().unwrap_or_default().to_string_lossy();
         let manifest =
-            guess::manifest(&stem, &artifact, &graph).map_err(|detail| model_error(spec, detail))?;
+            guess::manifest(&stem, &artifact, &graph, layout).map_err(|detail| model_error(spec, detail))?;
         check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
         check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
         let sha256 = hex_digest(&bytes);

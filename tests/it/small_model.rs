@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use endort::format::onnx::proto::{
-    Dimension, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo,
+    Attribute, Dimension, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo,
 };
 use prost::Message;
 
@@ -38,6 +38,44 @@ pub fn write(sandbox: &Sandbox) -> PathBuf {
         ..Model::default()
     };
     sandbox.write("red.onnx", model.encode_to_vec())
+}
+
+/// The same network as TensorFlow has it, channels last at both ends, with `classes` equal masks.
+pub fn write_channels_last(sandbox: &Sandbox, classes: i64) -> PathBuf {
+    let node = |op: &str, inputs: &[&str], output: &str, perm: &[i64]| Node {
+        input: inputs.iter().map(|&input| input.into()).collect(),
+        output: vec![output.into()],
+        name: output.into(),
+        op_type: op.into(),
+        attribute: if perm.is_empty() {
+            vec![]
+        } else {
+            // AttributeProto.AttributeType.INTS
+            vec![Attribute { name: "perm".into(), r#type: 7, ints: perm.to_vec(), ..Attribute::default() }]
+        },
+        ..Node::default()
+    };
+    let count = classes as usize;
+    let model = Model {
+        ir_version: 8,
+        opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
+        graph: Some(Graph {
+            name: "red".into(),
+            node: vec![
+                node("Transpose", &["image"], "planes", &[0, 3, 1, 2]),
+                node("Conv", &["planes", "weight", "bias"], "masks", &[]),
+                node("Transpose", &["masks"], "mask", &[0, 2, 3, 1]),
+            ],
+            initializer: vec![
+                tensor("weight", &[classes, 3, 1, 1], &[4.0, -2.0, -2.0].repeat(count)),
+                tensor("bias", &[classes], &vec![-4.0; count]),
+            ],
+            input: vec![value("image", &[1, SIDE, SIDE, 3])],
+            output: vec![value("mask", &[1, SIDE, SIDE, classes])],
+        }),
+        ..Model::default()
+    };
+    sandbox.write("last.onnx", model.encode_to_vec())
 }
 
 fn tensor(name: &str, dims: &[i64], values: &[f32]) -> Tensor {

@@ -9,8 +9,10 @@ use serde_json::Value;
 
 use crate::engine::python;
 use crate::media_clips::clip;
+use crate::optimize::pictures;
 use crate::program::Sandbox;
 use crate::random::Random;
+use crate::small_model;
 
 /// Largest difference between runtimes in 32-bit floats, as a share of the largest value.
 const FP32: f32 = 1e-4;
@@ -88,6 +90,34 @@ fn vendors_runtimes_agree_with_candle() {
         );
         let apart = difference(&outputs(engine.as_mut(), 1), &reference);
         assert!(apart <= FP32, "{runtime} is {apart} from candle-cpu");
+    }
+}
+
+#[test]
+fn a_network_with_channels_last_finds_the_same_by_every_runtime() {
+    let Some(libraries) = site_packages().or_else(skipped) else { return };
+    let sandbox = Sandbox::new();
+    pictures(&sandbox, 1);
+    small_model::write(&sandbox);
+    let found = |model: &str, runtime: &str| -> Vec<Value> {
+        let args =
+            ["process-frame", "truth/images/0.png", "--model", model, "--runtime", runtime, "--json", "-q"];
+        let run = sandbox.endort(args).env("REALTIME_RUNTIME_PATH", &libraries).finish().code(0).stderr("");
+        let record: Value = serde_json::from_str(&run.stdout).unwrap();
+        record["detections"].as_array().unwrap().iter().map(|found| found["bbox"].clone()).collect()
+    };
+    let [expected] = &found("red.onnx", "candle-cpu")[..] else { panic!("the red square is one finding") };
+    for classes in [1, 2] {
+        small_model::write_channels_last(&sandbox, classes);
+        let made =
+            ["optimize", "last.onnx", "--target", "raspberry-pi", "--precision", "fp32", "-o", "made", "-q"];
+        sandbox.endort(made.into_iter().chain(["--calibration", "truth/images"])).finish().code(0);
+        for model in ["last.onnx", "made"] {
+            for runtime in ["candle-cpu", "onnxruntime", "openvino", "tflite"] {
+                let boxes = found(model, runtime);
+                assert_eq!(boxes, vec![expected.clone(); classes as usize], "{model} by {runtime}");
+            }
+        }
     }
 }
 

@@ -8,6 +8,8 @@ mod boxes;
 mod contour;
 mod mask;
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::model::Manifest;
 use crate::model::manifest::{Activation, OutputKind, OutputSpec, Thresholds};
@@ -117,11 +119,20 @@ impl Postprocessor {
         let mut findings = match &self.head {
             Head::Mask(spec) => {
                 let tensor = self.tensor(outputs, &spec.name)?;
-                let expected = format!("[1, {}, h, w]", self.labels.len());
+                let labels = self.labels.len();
+                let mut data = Cow::Borrowed(&tensor.data);
                 let shape = match *tensor.shape.as_slice() {
-                    [1, classes, h, w] if classes == self.labels.len() && h > 0 && w > 0 => (w, h),
-                    [1, h, w] if self.labels.len() == 1 && h > 0 && w > 0 => (w, h),
-                    _ => return Err(self.shape_error(tensor, &expected)),
+                    [1, classes, h, w] if classes == labels && h > 0 && w > 0 => (w, h),
+                    [1, h, w] if labels == 1 && h > 0 && w > 0 => (w, h),
+                    // Channels last, as TensorFlow has them.
+                    [1, h, w, classes] if classes == labels && h > 0 && w > 0 => {
+                        if classes > 1 {
+                            let plane = |k: usize| tensor.data.iter().skip(k).step_by(classes).copied();
+                            data = Cow::Owned((0..classes).flat_map(plane).collect());
+                        }
+                        (w, h)
+                    }
+                    _ => return Err(self.shape_error(tensor, &format!("[1, {labels}, h, w]"))),
                 };
                 let reading = mask::Reading {
                     labels: &self.labels,
@@ -130,7 +141,7 @@ impl Postprocessor {
                     geometry,
                     open,
                 };
-                reading.findings(shape, &tensor.data, (width, height), &mut self.scratch)
+                reading.findings(shape, &data, (width, height), &mut self.scratch)
             }
             Head::Yolo { spec, objectness } => {
                 let tensor = self.tensor(outputs, &spec.name)?;
