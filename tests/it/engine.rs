@@ -55,6 +55,19 @@ pub fn compare(what: &str, engine: &mut dyn Engine, input: &[f32], expected: &[f
     None
 }
 
+type Pass = fn(&mut Graph) -> usize;
+
+/// In the order in which they are run.
+const PASSES: [(&str, Pass); 7] = [
+    ("fuse_grid", passes::fuse_grid::run),
+    ("fold_constants", passes::fold_constants::run),
+    ("remove_identity", passes::remove_identity::run),
+    ("fold_batch_norm", passes::fold_batch_norm::run),
+    ("fuse_activation", passes::fuse_activation::run),
+    ("dead_code", passes::dead_code::run),
+    ("fuse_residual", passes::fuse_residual::run),
+];
+
 #[test]
 fn agrees_with_onnx_runtime() {
     let Some(python) = python() else {
@@ -88,6 +101,13 @@ fn agrees_with_onnx_runtime() {
         }
         let mut engine = CpuEngine::new(&raw, 2).unwrap();
         wrong.extend(compare(&format!("{name} without passes"), &mut engine, &input, &expected));
+        // Each pass by itself, on what those before it left.
+        let mut graph = raw.clone();
+        for (pass, run) in PASSES {
+            run(&mut graph);
+            let mut engine = CpuEngine::new(&graph, 2).unwrap();
+            wrong.extend(compare(&format!("{name} after {pass}"), &mut engine, &input, &expected));
+        }
         for (which, graph) in [("", &optimised), (" without passes", &raw)] {
             let mut engine = Lowered::new(graph, Device::Cpu, "candle").unwrap();
             let what = format!("{name} by candle's operators{which}");
