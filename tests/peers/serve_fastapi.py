@@ -1,4 +1,4 @@
-"""The usual stack with the same calls: FastAPI, uvicorn, OpenCV and ONNX Runtime around the same network.
+"""The usual stack with the same two calls for pictures: FastAPI, uvicorn, OpenCV and ONNX Runtime around the same network.
 
     pip install fastapi uvicorn websockets python-multipart opencv-python-headless onnxruntime numpy
     python serve_fastapi.py PORT MODEL.onnx [no-spin]
@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 import uvicorn
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
+from fastapi.concurrency import run_in_threadpool
 
 PORT, MODEL = int(sys.argv[1]), sys.argv[2]
 API = "/api/v1/realtime"
@@ -62,7 +63,7 @@ def health():
 
 @app.post(API + "/video/process-frame")
 async def process_frame(request: Request):
-    return analyse(await request.body(), 0)
+    return await run_in_threadpool(analyse, await request.body(), 0)
 
 
 @app.websocket(API + "/video/stream")
@@ -72,7 +73,7 @@ async def stream(socket: WebSocket):
     try:
         while True:
             encoded = await socket.receive_bytes()
-            await socket.send_json({"type": "result", **analyse(encoded, number)})
+            await socket.send_json({"type": "result", **await run_in_threadpool(analyse, encoded, number)})
             number += 1
     except WebSocketDisconnect:
         pass
