@@ -13,8 +13,13 @@ function card(info) {
   link.innerHTML = `<div class="thumb"><canvas></canvas><b class="ai-mark" dir="ltr" hidden>AI OFF</b></div>
     <h2><span class="name"></span> <span class="state"></span></h2><p class="figures"></p><p class="quiet"></p>`;
   list.append(link);
+  return { link, id: info.stream_id, close: null };
+}
+
+/** Has a card show the room's pictures. */
+function watch(link, room) {
   const canvas = link.querySelector("canvas");
-  const close = api.watch(info.room, { pictures: "jpeg", picture_fps: 4 }, {
+  return api.watch(room, { pictures: "jpeg", picture_fps: 4 }, {
     picture: async (_, blob) => {
       const bitmap = await createImageBitmap(blob);
       canvas.width = bitmap.width;
@@ -23,17 +28,24 @@ function card(info) {
       bitmap.close();
     },
   });
-  return { link, close, id: info.stream_id };
 }
 
 function show(info) {
   let shown = cards.get(info.room);
   if (shown && shown.id !== info.stream_id) {
-    shown.close();
+    shown.close?.();
     shown.link.remove();
     shown = undefined;
   }
   if (!shown) cards.set(info.room, (shown = card(info)));
+  const live = api.goesOn(info);
+  shown.link.classList.toggle("over", !live);
+  if (live) {
+    shown.close ??= watch(shown.link, info.room);
+  } else {
+    shown.close?.();
+    shown.close = null;
+  }
   const find = (selector) => shown.link.querySelector(selector);
   const { figures } = info;
   const over = figures.recent_latency_ms.p99 > info.max_latency_ms;
@@ -60,7 +72,7 @@ async function refresh() {
     rooms.forEach(show);
     for (const [name, shown] of cards) {
       if (rooms.some((info) => info.room === name)) continue;
-      shown.close();
+      shown.close?.();
       shown.link.remove();
       cards.delete(name);
     }

@@ -32,6 +32,10 @@ let decoding = Promise.resolve();
 /** How pictures come: as "fmp4" where room and browser can, else as "jpeg". */
 let way = null;
 let unwatch = () => {};
+/** Which run of the room is watched, and how; null while none is. */
+let watched = null;
+/** How often the room said by WebSocket how it fares. */
+let told = 0;
 let videoFailed = false;
 /** What the server announced of the video that plays. */
 let video = null;
@@ -63,6 +67,7 @@ function onMessage(message) {
       learn(message.frame_id, null);
       break;
     case "room":
+      told += 1;
       setInfo(message);
       break;
   }
@@ -88,14 +93,19 @@ const screen = player(byId("video"), {
   },
 });
 
-/** Has pictures come in the best way that there is now. */
+/** Has pictures come in the best way that there is now; none, of a room that is over. */
 function watch() {
   const best = plays(info?.video) && !videoFailed ? "fmp4" : "jpeg";
-  if (best === way) return;
-  way = best;
-  stage.dataset.way = way;
+  const wanted = info && api.goesOn(info) ? `${info.stream_id} ${best}` : null;
+  if (wanted === watched) return;
+  watched = wanted;
+  way = wanted && best;
+  stage.dataset.way = way ?? "";
   unwatch();
-  if (way === "jpeg") screen.stop();
+  unwatch = () => {};
+  connected = false;
+  if (way !== "fmp4") screen.stop();
+  if (!way) return;
   unwatch = api.watch(room, way === "fmp4" ? { video: "fmp4" } : { pictures: "jpeg" }, {
     message: (message) => {
       connected = true;
@@ -169,11 +179,11 @@ function setInfo(value) {
   byId("runs").textContent = [`${info.model} · ${info.runtime}`, t("since", { time: clock(info.since_ms) }), t("viewers", { count: number(info.viewers) })].join(" · ");
   byId("ai-off").hidden = !info.ai_off;
   stage.dataset.aiOff = info.ai_off;
-  const over = ["stopped", "failed"].includes(info.state);
+  const over = !api.goesOn(info);
   const [headline, why] = byId("no-picture").children;
   headline.textContent = info.state === "starting" ? t("waiting") : `${t("noPicture")} · ${t(`state.${info.state}`)}`;
   why.textContent = info.detail ?? (withheld ? t("withheld") : "");
-  byId("stop").hidden = !operator || info.state === "stopped";
+  byId("stop").hidden = !operator || over;
   byId("start").hidden = !operator || !over;
   const source = byId("start").elements.source;
   if (!source.value) source.value = info.source;
@@ -208,17 +218,24 @@ function setBar(mark, ms) {
 let newest = -1;
 async function refresh() {
   try {
+    const before = told;
     const found = (await api.streams()).rooms.find((other) => other.room === room);
-    if (found) setInfo(found);
-    else {
+    byId("state").hidden = !found;
+    if (found) {
+      // What the room said meanwhile is newer.
+      if (told === before) setInfo(found);
+    } else {
+      info = null;
+      watch();
       byId("start").hidden = !operator;
+      byId("stop").hidden = true;
       byId("no-picture").querySelector("strong").textContent = t("noPicture");
     }
     if (found?.findings) await refreshFindings();
   } catch {
     connected = false;
   }
-  document.body.classList.toggle("offline", !connected && info?.state !== "stopped");
+  document.body.classList.toggle("offline", !connected && (!info || api.goesOn(info)));
   setTimeout(refresh, 1000);
 }
 
@@ -272,5 +289,4 @@ form.addEventListener("submit", async (event) => {
 
 operator = (await api.whoAmI()).role === "operate";
 await refresh();
-watch();
 requestAnimationFrame(present);
