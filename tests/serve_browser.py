@@ -290,6 +290,11 @@ async def pages():
         await browser.open("/docs")
         await browser.until("document.querySelectorAll('#docs details').length > 20")
         await browser.run("document.querySelectorAll('#docs details')[10].open = true")
+        # A form of a message that is another type and a word more leads to that type.
+        forms = await browser.run("[...document.querySelectorAll('#Message h3 code')].map((code) => code.textContent)")
+        assert forms == ["result", "dropped", "error", "picture", "video", "configured", "room"], forms
+        await browser.run("document.querySelector('#Message a[href=\"#FrameRecord\"]').click()")
+        await browser.until("document.getElementById('FrameRecord').open && document.getElementById('FrameRecord').innerText.includes('detections')")
         await browser.screenshot("docs")
         await browser.run("localStorage.setItem('language', 'fa')")
         await browser.open("/rooms/or-1")
