@@ -167,10 +167,11 @@ function setInfo(value) {
   }
   const withheld = value.withheld > (info?.withheld ?? 0);
   info = value;
-  const state = byId("state");
-  state.dataset.state = info.state;
-  state.textContent = t(`state.${info.state}`);
-  byId("detail").textContent = info.detail ?? "";
+  for (const state of document.querySelectorAll(".state")) {
+    state.dataset.state = info.state;
+    state.textContent = t(`state.${info.state}`);
+  }
+  byId("detail").textContent = byId("detail").title = info.detail ?? "";
   const recording = byId("recording");
   const recorded = info.recording?.state;
   recording.hidden = !["recording", "failed"].includes(recorded);
@@ -202,10 +203,12 @@ function setFigures(figures) {
   setBar("p99", recent.p99);
   const limit = number(info.max_latency_ms);
   const held = !info.ai_off && recent.p99 < info.max_latency_ms && figures.violation_rate <= 0.01;
-  const verdict = byId("verdict");
-  verdict.textContent = info.ai_off ? t("aiOff") : recent.max ? t(held ? "held" : "missed", { limit }) : t("noFigures");
-  verdict.dataset.held = info.ai_off || recent.max ? held : "";
-  byId("bar").ariaLabel = `${verdict.textContent}; P95 ${number(recent.p95)} ms, P99 ${number(recent.p99)} ms`;
+  const words = info.ai_off ? t("aiOff") : recent.max ? t(held ? "held" : "missed", { limit }) : t("noFigures");
+  for (const verdict of document.querySelectorAll(".verdict")) {
+    verdict.textContent = words;
+    verdict.dataset.held = info.ai_off || recent.max ? held : "";
+  }
+  byId("bar").ariaLabel = `${words}; P95 ${number(recent.p95)} ms, P99 ${number(recent.p99)} ms`;
 }
 
 /** The bar ends a quarter beyond the limit. */
