@@ -302,6 +302,9 @@ async def pages():
         assert await browser.run("document.documentElement.dir") == "rtl"
         await asyncio.sleep(1)
         await browser.screenshot("room-persian")
+        # Figures and sources stay in one piece, from left to right.
+        assert await browser.run("getComputedStyle(document.querySelector('#p99 bdi')).direction") == "ltr"
+        assert await browser.run("getComputedStyle(document.getElementById('start').elements.source).direction") == "ltr"
         await browser.open("/")
         await browser.until("document.querySelectorAll('.card').length === 2")
         await asyncio.sleep(1)

@@ -1,6 +1,6 @@
 // All rooms at a glance.
 import * as api from "./api.js";
-import { clock, number, t, translate } from "./text.js";
+import { clock, english, listed, ltr, number, piece, put, t, translate } from "./text.js";
 
 translate();
 const list = document.getElementById("rooms");
@@ -11,7 +11,7 @@ function card(info) {
   link.className = "card";
   link.href = `/rooms/${info.room}`;
   link.innerHTML = `<div class="thumb"><canvas></canvas><b class="ai-mark" dir="ltr" hidden>AI OFF</b></div>
-    <h2><span class="name"></span> <span class="state"></span></h2><p class="figures"></p><p class="quiet"></p>`;
+    <h2><bdi class="name"></bdi> <span class="state"></span></h2><p class="figures"></p><p class="quiet"></p>`;
   list.append(link);
   return { link, id: info.stream_id, close: null };
 }
@@ -55,14 +55,18 @@ function show(info) {
   state.textContent = t(`state.${info.state}`);
   find(".ai-mark").hidden = !info.ai_off;
   const p = (value) => `${number(value)} ms`;
-  find(".figures").textContent = [
-    `${number(figures.fps, 1)} ${t("fps")}`,
-    `P95 ${p(figures.recent_latency_ms.p95)}`,
-    `P99 ${p(figures.recent_latency_ms.p99)} / ${p(info.max_latency_ms)}${over ? " ⚠" : ""}`,
-    `${t("dropped")} ${number(figures.frames_dropped)}`,
-    `${t("recent")} ${number(info.findings)}`,
-  ].join(" · ");
-  find(".quiet").textContent = [t("since", { time: clock(info.since_ms) }), info.source, info.detail].filter(Boolean).join(" · ");
+  put(find(".figures"), listed([
+    piece(`${number(figures.fps, 1)} ${t("fps")}`),
+    ltr(`P95 ${p(figures.recent_latency_ms.p95)}`),
+    ltr(`P99 ${p(figures.recent_latency_ms.p99)} / ${p(info.max_latency_ms)}${over ? " ⚠" : ""}`),
+    piece(`${t("dropped")} ${number(figures.frames_dropped)}`),
+    piece(`${t("recent")} ${number(info.findings)}`),
+  ]));
+  put(find(".quiet"), listed([
+    piece(t("since", { time: clock(info.since_ms) })),
+    ltr(info.source),
+    info.detail && english(info.detail),
+  ]));
 }
 
 async function refresh() {

@@ -1,7 +1,7 @@
 // One room: its picture large, findings over it, and whether it holds its budget.
 import * as api from "./api.js";
 import { draw } from "./draw.js";
-import { clock, number, t, translate } from "./text.js";
+import { clock, english, listed, ltr, number, percent, phrase, piece, put, t, translate } from "./text.js";
 import { player, plays } from "./video.js";
 
 /** A picture waits this long for its own findings; then it is shown with the latest that are young enough. */
@@ -60,7 +60,7 @@ function onMessage(message) {
       if (message.frame_id > latest.frame) {
         latest = { frame: message.frame_id, pts: message.pts_ms, detections: message.detections };
       }
-      byId("now").textContent = `${number(message.processing_time_ms, 1)} ms`;
+      byId("now").replaceChildren(ltr(`${number(message.processing_time_ms, 1)} ms`));
       setBar("fill", message.processing_time_ms);
       break;
     case "dropped":
@@ -176,14 +176,18 @@ function setInfo(value) {
   const recorded = info.recording?.state;
   recording.hidden = !["recording", "failed"].includes(recorded);
   recording.dataset.state = recorded;
-  recording.textContent = recording.hidden ? "" : t(`recording.${recorded}`, { detail: info.recording.detail });
-  byId("runs").textContent = [`${info.model} · ${info.runtime}`, t("since", { time: clock(info.since_ms) }), t("viewers", { count: number(info.viewers) })].join(" · ");
+  put(recording, recording.hidden ? [] : phrase(`recording.${recorded}`, { detail: english(info.recording.detail ?? "") }));
+  put(byId("runs"), listed([
+    ltr(`${info.model} · ${info.runtime}`),
+    piece(t("since", { time: clock(info.since_ms) })),
+    piece(t("viewers", { count: number(info.viewers) })),
+  ]));
   byId("ai-off").hidden = !info.ai_off;
   stage.dataset.aiOff = info.ai_off;
   const over = !api.goesOn(info);
   const [headline, why] = byId("no-picture").children;
-  headline.textContent = info.state === "starting" ? t("waiting") : `${t("noPicture")} · ${t(`state.${info.state}`)}`;
-  why.textContent = info.detail ?? (withheld ? t("withheld") : "");
+  put(headline, [info.state === "starting" ? t("waiting") : `${t("noPicture")} · ${t(`state.${info.state}`)}`]);
+  put(why, info.detail ? [english(info.detail)] : withheld ? [t("withheld")] : []);
   byId("stop").hidden = !operator || over;
   byId("start").hidden = !operator || !over;
   const source = byId("start").elements.source;
@@ -194,11 +198,11 @@ function setInfo(value) {
 
 function setFigures(figures) {
   const recent = figures.recent_latency_ms;
-  byId("p95").textContent = `${number(recent.p95, 1)} ms`;
-  byId("p99").textContent = `${number(recent.p99, 1)} ms`;
+  put(byId("p95"), [ltr(`${number(recent.p95, 1)} ms`)]);
+  put(byId("p99"), [ltr(`${number(recent.p99, 1)} ms`)]);
   byId("fps").textContent = number(figures.fps, 1);
   byId("dropped").textContent = number(figures.frames_dropped);
-  byId("violations").textContent = `${number(figures.violations)} (${number(figures.violation_rate * 100, 1)} %)`;
+  put(byId("violations"), [ltr(number(figures.violations)), " ", ltr(`(${percent(figures.violation_rate, 1)})`)]);
   setBar("p95", recent.p95);
   setBar("p99", recent.p99);
   const limit = number(info.max_latency_ms);
@@ -253,7 +257,7 @@ async function refreshFindings() {
     image.src = api.thumbnail(room, finding.id);
     image.alt = `${finding.label} ${Math.round(finding.score * 100)}%`;
     const words = document.createElement("span");
-    words.textContent = `${number(finding.score * 100)} % · ${clock(finding.at_ms)}`;
+    words.append(...listed([ltr(percent(finding.score)), ltr(clock(finding.at_ms))]));
     item.append(image, words);
     return item;
   }));
