@@ -107,6 +107,11 @@ def post(path, body):
     return json.load(urllib.request.urlopen(request))
 
 
+def viewers(room):
+    rooms = json.load(urllib.request.urlopen(f"http://{ADDRESS}{API}/video/streams"))["rooms"]
+    return next(info["viewers"] for info in rooms if info["room"] == room)
+
+
 # Where red is in the picture and where the outline is in the canvas over it, at one moment.
 MEASURE = """(() => {
   const box = (canvas, wanted) => {
@@ -285,6 +290,11 @@ async def pages():
         await browser.open("/docs")
         await browser.until("document.querySelectorAll('#docs details').length > 20")
         await browser.run("document.querySelectorAll('#docs details')[10].open = true")
+        # A form of a message that is another type and a word more leads to that type.
+        forms = await browser.run("[...document.querySelectorAll('#Message h3 code')].map((code) => code.textContent)")
+        assert forms == ["result", "dropped", "error", "picture", "video", "configured", "room"], forms
+        await browser.run("document.querySelector('#Message a[href=\"#FrameRecord\"]').click()")
+        await browser.until("document.getElementById('FrameRecord').open && document.getElementById('FrameRecord').innerText.includes('detections')")
         await browser.screenshot("docs")
         await browser.run("localStorage.setItem('language', 'fa')")
         await browser.open("/rooms/or-1")
@@ -292,6 +302,9 @@ async def pages():
         assert await browser.run("document.documentElement.dir") == "rtl"
         await asyncio.sleep(1)
         await browser.screenshot("room-persian")
+        # Figures and sources stay in one piece, from left to right.
+        assert await browser.run("getComputedStyle(document.querySelector('#p99 bdi')).direction") == "ltr"
+        assert await browser.run("getComputedStyle(document.getElementById('start').elements.source).direction") == "ltr"
         await browser.open("/")
         await browser.until("document.querySelectorAll('.card').length === 2")
         await asyncio.sleep(1)
@@ -318,6 +331,63 @@ async def pages():
         assert not browser.errors, browser.errors
 
 
+async def left_behind():
+    """A page that was left does not watch on, and watches again where the reader comes back to it."""
+
+    async def watched_by(count):
+        for _ in range(40):
+            if viewers("or-1") == count:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{viewers('or-1')} viewers")
+
+    async with Browser() as browser:
+        frame = "Number(document.getElementById('stage').dataset.frame)"
+        for path, there in [("/rooms/or-1", f"{frame} > 0"), ("/", "document.querySelector('.card canvas').width > 300")]:
+            await browser.open(path)
+            await browser.until(there)
+            await browser.run("window.kept = true")
+            await watched_by(1)
+            await browser.open("/docs")
+            await browser.until("document.querySelectorAll('#docs details').length > 20")
+            await watched_by(0)
+            await browser.run("history.back()")
+            await browser.until(there)
+            print(f"{path}: {'kept by the browser' if await browser.run('window.kept') else 'loaded again'}")
+            await watched_by(1)
+            if path != "/":
+                before = await browser.run(frame)
+                await browser.until(f"{frame} > {before + 3}")
+        assert not browser.errors, browser.errors
+
+
+async def over():
+    """A room that is over, or that nobody started, is not asked for pictures; once it runs, it is watched again."""
+    frame = "Number(document.getElementById('stage')?.dataset.frame)"
+    async with Browser() as browser:
+        await browser.open("/rooms/or-1")
+        await browser.until(f"{frame} > 0")
+        post("/video/stop-stream", {"room": "or-1"})
+        await browser.until("document.getElementById('state').dataset.state === 'stopped'")
+        await asyncio.sleep(2)
+        await browser.open("/")
+        await browser.until("document.querySelector('.card .state')?.dataset.state === 'stopped'")
+        await asyncio.sleep(2)
+        assert not browser.errors, browser.errors
+        post("/video/start-stream", {"room": "or-1", "source": "synthetic:640x480@15"})
+        await browser.until("document.querySelector('.card canvas').width > 300")
+        await browser.open("/rooms/or-2")
+        await browser.until("document.getElementById('no-picture')?.innerText")
+        await asyncio.sleep(2)
+        assert not browser.errors, browser.errors
+        for _ in range(2):
+            post("/video/start-stream", {"room": "or-2", "source": "synthetic:640x480@15"})
+            await browser.until("document.getElementById('state').dataset.state === 'running' && document.getElementById('no-picture').hidden")
+            post("/video/stop-stream", {"room": "or-2"})
+            await browser.until("document.getElementById('state').dataset.state === 'stopped' && !document.getElementById('no-picture').hidden")
+        assert not browser.errors, browser.errors
+
+
 async def sign_in():
     """A token is asked for once; with the role view nothing can be started."""
     async with Browser() as browser:
@@ -337,4 +407,4 @@ async def sign_in():
 
 if CHROMIUM is None:
     sys.exit(77)
-asyncio.run({case.__name__: case for case in [findings_on_the_right_spot, h264_as_it_came, ai_off, pages, sign_in]}[sys.argv[2]]())
+asyncio.run({case.__name__: case for case in [findings_on_the_right_spot, h264_as_it_came, ai_off, pages, left_behind, over, sign_in]}[sys.argv[2]]())

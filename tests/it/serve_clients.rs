@@ -118,6 +118,16 @@ fn the_pages_work_in_a_browser_in_both_languages() {
 }
 
 #[test]
+fn a_page_that_was_left_does_not_watch_on() {
+    run("serve_browser.py", &["left_behind"], &Server::start(&["--room", "or-1=synthetic:640x480@15"]));
+}
+
+#[test]
+fn the_pages_ask_no_pictures_of_a_room_that_is_over() {
+    run("serve_browser.py", &["over"], &Server::start(&["--room", "or-1=synthetic:640x480@15"]));
+}
+
+#[test]
 fn a_browser_asks_for_a_token() {
     let sandbox = Sandbox::new();
     sandbox.write("tokens", "view door view-token-0123456789\n");

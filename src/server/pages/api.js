@@ -20,19 +20,27 @@ export const stop = (room) => post("/video/stop-stream", { room });
 export const whoAmI = () => call("/session");
 export const signOut = () => call("/session", { method: "DELETE" });
 
+/** Whether a room's run goes on. `failed` alone does not tell: where it was the AI that failed, pictures go on. */
+export const goesOn = ({ state, figures }) => state !== "stopped" && (state !== "failed" || figures.fps > 0);
+
+/** The code that the server closes with once a room has ended. */
+const ENDED = 1000;
+
 /**
- * Watches a room for as long as the page is open, connecting again with growing pauses.
+ * Watches a room until its run ends, connecting again with growing pauses. A page that the reader has left does not watch,
+ * and does again if the browser kept it and the reader comes back.
  * `on.message(message)` gets texts, `on.picture(announced, blob)` pictures with the text before them,
  * `on.video(announced, bytes)` the beginning of a video and `on.piece(bytes)` what follows it.
  */
 export function watch(room, parameters, on) {
   let pause = 500;
-  let ended = false;
-  let socket;
+  let socket = null;
+  let again;
   const connect = () => {
     const query = new URLSearchParams({ room, ...parameters });
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    socket = new WebSocket(`${scheme}//${location.host}${API}/video/stream?${query}`, ["endort"]);
+    const own = new WebSocket(`${scheme}//${location.host}${API}/video/stream?${query}`, ["endort"]);
+    socket = own;
     socket.binaryType = "arraybuffer";
     let announced = null;
     socket.addEventListener("open", () => {
@@ -50,15 +58,29 @@ export function watch(room, parameters, on) {
       if (message.type === "picture" || message.type === "video") announced = message;
       else on.message?.(message);
     });
-    socket.addEventListener("close", () => {
+    socket.addEventListener("close", ({ code }) => {
+      // A page that was kept hears of what it closed only when it comes back.
+      if (socket !== own) return;
       on.closed?.();
-      if (!ended) setTimeout(connect, pause);
+      if (code === ENDED) removeEventListener("pageshow", back);
+      else again = setTimeout(connect, pause);
       pause = Math.min(pause * 2, 8000);
     });
   };
+  const leave = () => {
+    clearTimeout(again);
+    socket?.close();
+    socket = null;
+  };
+  const back = ({ persisted }) => {
+    if (persisted) connect();
+  };
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", back);
   connect();
   return () => {
-    ended = true;
-    socket.close();
+    removeEventListener("pagehide", leave);
+    removeEventListener("pageshow", back);
+    leave();
   };
 }

@@ -1,6 +1,6 @@
 // All rooms at a glance.
 import * as api from "./api.js";
-import { clock, number, t, translate } from "./text.js";
+import { clock, english, listed, ltr, number, piece, put, t, translate } from "./text.js";
 
 translate();
 const list = document.getElementById("rooms");
@@ -11,10 +11,15 @@ function card(info) {
   link.className = "card";
   link.href = `/rooms/${info.room}`;
   link.innerHTML = `<div class="thumb"><canvas></canvas><b class="ai-mark" dir="ltr" hidden>AI OFF</b></div>
-    <h2><span class="name"></span> <span class="state"></span></h2><p class="figures"></p><p class="quiet"></p>`;
+    <h2><bdi class="name"></bdi> <span class="state"></span></h2><p class="figures"></p><p class="quiet"></p>`;
   list.append(link);
+  return { link, id: info.stream_id, close: null };
+}
+
+/** Has a card show the room's pictures. */
+function watch(link, room) {
   const canvas = link.querySelector("canvas");
-  const close = api.watch(info.room, { pictures: "jpeg", picture_fps: 4 }, {
+  return api.watch(room, { pictures: "jpeg", picture_fps: 4 }, {
     picture: async (_, blob) => {
       const bitmap = await createImageBitmap(blob);
       canvas.width = bitmap.width;
@@ -23,17 +28,24 @@ function card(info) {
       bitmap.close();
     },
   });
-  return { link, close, id: info.stream_id };
 }
 
 function show(info) {
   let shown = cards.get(info.room);
   if (shown && shown.id !== info.stream_id) {
-    shown.close();
+    shown.close?.();
     shown.link.remove();
     shown = undefined;
   }
   if (!shown) cards.set(info.room, (shown = card(info)));
+  const live = api.goesOn(info);
+  shown.link.classList.toggle("over", !live);
+  if (live) {
+    shown.close ??= watch(shown.link, info.room);
+  } else {
+    shown.close?.();
+    shown.close = null;
+  }
   const find = (selector) => shown.link.querySelector(selector);
   const { figures } = info;
   const over = figures.recent_latency_ms.p99 > info.max_latency_ms;
@@ -43,14 +55,18 @@ function show(info) {
   state.textContent = t(`state.${info.state}`);
   find(".ai-mark").hidden = !info.ai_off;
   const p = (value) => `${number(value)} ms`;
-  find(".figures").textContent = [
-    `${number(figures.fps, 1)} ${t("fps")}`,
-    `P95 ${p(figures.recent_latency_ms.p95)}`,
-    `P99 ${p(figures.recent_latency_ms.p99)} / ${p(info.max_latency_ms)}${over ? " ⚠" : ""}`,
-    `${t("dropped")} ${number(figures.frames_dropped)}`,
-    `${t("recent")} ${number(info.findings)}`,
-  ].join(" · ");
-  find(".quiet").textContent = [t("since", { time: clock(info.since_ms) }), info.source, info.detail].filter(Boolean).join(" · ");
+  put(find(".figures"), listed([
+    piece(`${number(figures.fps, 1)} ${t("fps")}`),
+    ltr(`P95 ${p(figures.recent_latency_ms.p95)}`),
+    ltr(`P99 ${p(figures.recent_latency_ms.p99)} / ${p(info.max_latency_ms)}${over ? " ⚠" : ""}`),
+    piece(`${t("dropped")} ${number(figures.frames_dropped)}`),
+    piece(`${t("recent")} ${number(info.findings)}`),
+  ]));
+  put(find(".quiet"), listed([
+    piece(t("since", { time: clock(info.since_ms) })),
+    ltr(info.source),
+    info.detail && english(info.detail),
+  ]));
 }
 
 async function refresh() {
@@ -60,7 +76,7 @@ async function refresh() {
     rooms.forEach(show);
     for (const [name, shown] of cards) {
       if (rooms.some((info) => info.room === name)) continue;
-      shown.close();
+      shown.close?.();
       shown.link.remove();
       cards.delete(name);
     }

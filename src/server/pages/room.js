@@ -1,7 +1,7 @@
 // One room: its picture large, findings over it, and whether it holds its budget.
 import * as api from "./api.js";
 import { draw } from "./draw.js";
-import { clock, number, t, translate } from "./text.js";
+import { clock, english, listed, ltr, number, percent, phrase, piece, put, t, translate } from "./text.js";
 import { player, plays } from "./video.js";
 
 /** A picture waits this long for its own findings; then it is shown with the latest that are young enough. */
@@ -32,6 +32,10 @@ let decoding = Promise.resolve();
 /** How pictures come: as "fmp4" where room and browser can, else as "jpeg". */
 let way = null;
 let unwatch = () => {};
+/** Which run of the room is watched, and how; null while none is. */
+let watched = null;
+/** How often the room said by WebSocket how it fares. */
+let told = 0;
 let videoFailed = false;
 /** What the server announced of the video that plays. */
 let video = null;
@@ -56,13 +60,14 @@ function onMessage(message) {
       if (message.frame_id > latest.frame) {
         latest = { frame: message.frame_id, pts: message.pts_ms, detections: message.detections };
       }
-      byId("now").textContent = `${number(message.processing_time_ms, 1)} ms`;
+      byId("now").replaceChildren(ltr(`${number(message.processing_time_ms, 1)} ms`));
       setBar("fill", message.processing_time_ms);
       break;
     case "dropped":
       learn(message.frame_id, null);
       break;
     case "room":
+      told += 1;
       setInfo(message);
       break;
   }
@@ -88,14 +93,19 @@ const screen = player(byId("video"), {
   },
 });
 
-/** Has pictures come in the best way that there is now. */
+/** Has pictures come in the best way that there is now; none, of a room that is over. */
 function watch() {
   const best = plays(info?.video) && !videoFailed ? "fmp4" : "jpeg";
-  if (best === way) return;
-  way = best;
-  stage.dataset.way = way;
+  const wanted = info && api.goesOn(info) ? `${info.stream_id} ${best}` : null;
+  if (wanted === watched) return;
+  watched = wanted;
+  way = wanted && best;
+  stage.dataset.way = way ?? "";
   unwatch();
-  if (way === "jpeg") screen.stop();
+  unwatch = () => {};
+  connected = false;
+  if (way !== "fmp4") screen.stop();
+  if (!way) return;
   unwatch = api.watch(room, way === "fmp4" ? { video: "fmp4" } : { pictures: "jpeg" }, {
     message: (message) => {
       connected = true;
@@ -157,23 +167,28 @@ function setInfo(value) {
   }
   const withheld = value.withheld > (info?.withheld ?? 0);
   info = value;
-  const state = byId("state");
-  state.dataset.state = info.state;
-  state.textContent = t(`state.${info.state}`);
-  byId("detail").textContent = info.detail ?? "";
+  for (const state of document.querySelectorAll(".state")) {
+    state.dataset.state = info.state;
+    state.textContent = t(`state.${info.state}`);
+  }
+  byId("detail").textContent = byId("detail").title = info.detail ?? "";
   const recording = byId("recording");
   const recorded = info.recording?.state;
   recording.hidden = !["recording", "failed"].includes(recorded);
   recording.dataset.state = recorded;
-  recording.textContent = recording.hidden ? "" : t(`recording.${recorded}`, { detail: info.recording.detail });
-  byId("runs").textContent = [`${info.model} · ${info.runtime}`, t("since", { time: clock(info.since_ms) }), t("viewers", { count: number(info.viewers) })].join(" · ");
+  put(recording, recording.hidden ? [] : phrase(`recording.${recorded}`, { detail: english(info.recording.detail ?? "") }));
+  put(byId("runs"), listed([
+    ltr(`${info.model} · ${info.runtime}`),
+    piece(t("since", { time: clock(info.since_ms) })),
+    piece(t("viewers", { count: number(info.viewers) })),
+  ]));
   byId("ai-off").hidden = !info.ai_off;
   stage.dataset.aiOff = info.ai_off;
-  const over = ["stopped", "failed"].includes(info.state);
+  const over = !api.goesOn(info);
   const [headline, why] = byId("no-picture").children;
-  headline.textContent = info.state === "starting" ? t("waiting") : `${t("noPicture")} · ${t(`state.${info.state}`)}`;
-  why.textContent = info.detail ?? (withheld ? t("withheld") : "");
-  byId("stop").hidden = !operator || info.state === "stopped";
+  put(headline, [info.state === "starting" ? t("waiting") : `${t("noPicture")} · ${t(`state.${info.state}`)}`]);
+  put(why, info.detail ? [english(info.detail)] : withheld ? [t("withheld")] : []);
+  byId("stop").hidden = !operator || over;
   byId("start").hidden = !operator || !over;
   const source = byId("start").elements.source;
   if (!source.value) source.value = info.source;
@@ -183,19 +198,21 @@ function setInfo(value) {
 
 function setFigures(figures) {
   const recent = figures.recent_latency_ms;
-  byId("p95").textContent = `${number(recent.p95, 1)} ms`;
-  byId("p99").textContent = `${number(recent.p99, 1)} ms`;
+  put(byId("p95"), [ltr(`${number(recent.p95, 1)} ms`)]);
+  put(byId("p99"), [ltr(`${number(recent.p99, 1)} ms`)]);
   byId("fps").textContent = number(figures.fps, 1);
   byId("dropped").textContent = number(figures.frames_dropped);
-  byId("violations").textContent = `${number(figures.violations)} (${number(figures.violation_rate * 100, 1)} %)`;
+  put(byId("violations"), [ltr(number(figures.violations)), " ", ltr(`(${percent(figures.violation_rate, 1)})`)]);
   setBar("p95", recent.p95);
   setBar("p99", recent.p99);
   const limit = number(info.max_latency_ms);
   const held = !info.ai_off && recent.p99 < info.max_latency_ms && figures.violation_rate <= 0.01;
-  const verdict = byId("verdict");
-  verdict.textContent = info.ai_off ? t("aiOff") : recent.max ? t(held ? "held" : "missed", { limit }) : t("noFigures");
-  verdict.dataset.held = info.ai_off || recent.max ? held : "";
-  byId("bar").ariaLabel = `${verdict.textContent}; P95 ${number(recent.p95)} ms, P99 ${number(recent.p99)} ms`;
+  const words = info.ai_off ? t("aiOff") : recent.max ? t(held ? "held" : "missed", { limit }) : t("noFigures");
+  for (const verdict of document.querySelectorAll(".verdict")) {
+    verdict.textContent = words;
+    verdict.dataset.held = info.ai_off || recent.max ? held : "";
+  }
+  byId("bar").ariaLabel = `${words}; P95 ${number(recent.p95)} ms, P99 ${number(recent.p99)} ms`;
 }
 
 /** The bar ends a quarter beyond the limit. */
@@ -208,17 +225,24 @@ function setBar(mark, ms) {
 let newest = -1;
 async function refresh() {
   try {
+    const before = told;
     const found = (await api.streams()).rooms.find((other) => other.room === room);
-    if (found) setInfo(found);
-    else {
+    byId("state").hidden = !found;
+    if (found) {
+      // What the room said meanwhile is newer.
+      if (told === before) setInfo(found);
+    } else {
+      info = null;
+      watch();
       byId("start").hidden = !operator;
+      byId("stop").hidden = true;
       byId("no-picture").querySelector("strong").textContent = t("noPicture");
     }
     if (found?.findings) await refreshFindings();
   } catch {
     connected = false;
   }
-  document.body.classList.toggle("offline", !connected && info?.state !== "stopped");
+  document.body.classList.toggle("offline", !connected && (!info || api.goesOn(info)));
   setTimeout(refresh, 1000);
 }
 
@@ -233,7 +257,7 @@ async function refreshFindings() {
     image.src = api.thumbnail(room, finding.id);
     image.alt = `${finding.label} ${Math.round(finding.score * 100)}%`;
     const words = document.createElement("span");
-    words.textContent = `${number(finding.score * 100)} % · ${clock(finding.at_ms)}`;
+    words.append(...listed([ltr(percent(finding.score)), ltr(clock(finding.at_ms))]));
     item.append(image, words);
     return item;
   }));
@@ -272,5 +296,4 @@ form.addEventListener("submit", async (event) => {
 
 operator = (await api.whoAmI()).role === "operate";
 await refresh();
-watch();
 requestAnimationFrame(present);
