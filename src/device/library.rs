@@ -161,7 +161,7 @@ impl<'a> Libraries<'a> {
             return;
         }
         let mut names = self.root.names(folder);
-        names.retain(|name| name.contains(".so") || name.ends_with(".dylib"));
+        names.retain(|name| name.contains(".so"));
         let (path, found_by) = (folder.to_owned(), found_by.to_owned());
         self.folders.push(Folder { path, inside, found_by, names });
     }

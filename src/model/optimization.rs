@@ -1,7 +1,8 @@
 //! What `endort optimize` records in the manifest of a package that it wrote.
 
-use super::builtin;
 use serde::{Deserialize, Serialize};
+
+use super::builtin;
 
 /// Where an optimized package came from, how it was made and what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,9 +43,12 @@ pub struct SourceModel {
 impl SourceModel {
     /// A built-in name as it is; a file or folder by its absolute path, so that it is found again from anywhere.
     pub fn of(model: &str, sha256: &str) -> Self {
-        let absolute = || Some(std::path::absolute(model).ok()?.display().to_string());
-        let place = if builtin::find(model).is_some() { None } else { absolute() };
-        Self { model: place.unwrap_or_else(|| model.to_owned()), sha256: sha256.to_owned() }
+        let place = match builtin::find(model) {
+            Some(_) => None,
+            None => std::path::absolute(model).ok(),
+        };
+        let model = place.map_or_else(|| model.to_owned(), |place| place.display().to_string());
+        Self { model, sha256: sha256.to_owned() }
     }
 }
 

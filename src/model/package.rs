@@ -151,22 +151,19 @@ impl Package {
         }
         check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
         let format = Format::of(artifact);
-        let nhwc = manifest.input.layout == Layout::Nhwc;
+        let layout = manifest.input.layout;
         let options = onnx::Options {
             name: spec,
             folder,
             input_size: Some([manifest.input.height, manifest.input.width]),
-            channels_last: nhwc,
+            channels_last: layout == Layout::Nhwc,
             resize: size.is_some(),
         };
-        let mut graph = match format {
-            Format::Onnx => onnx::read(artifact, &options)?,
+        let graph = match format {
+            Format::Onnx => oriented(spec, onnx::read(artifact, &options)?, layout)?,
             Format::Tflite if size.is_some() => return Err(model_error(spec, NO_RESIZE)),
             Format::Tflite => tflite::interface(artifact, spec)?,
         };
-        if nhwc && format == Format::Onnx {
-            graph = channels_first(&graph).map_err(|detail| model_error(spec, detail))?;
-        }
         check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
         let sha256 = hex_digest(artifact);
         let path = folder.map(|folder| folder.join(&manifest.artifact));
@@ -177,27 +174,22 @@ impl Package {
     fn from_file(spec: &str, path: &Path, size: Option<[usize; 2]>) -> Result<Self> {
         let bytes = read_bounded(spec, path, onnx::MAX_FILE_BYTES)?;
         let folder = folder_of(path);
-        let options = onnx::Options {
-            name: spec,
-            folder: Some(folder),
-            input_size: size,
-            resize: size.is_some(),
-            ..Default::default()
-        };
+        let options = onnx::Options { name: spec, folder: Some(folder), ..Default::default() };
         let format = Format::of(&bytes);
         let (graph, layout) = match format {
             Format::Onnx => {
-                // Its order shows in the file as it is; another size is asked for once that is known.
-                let plain = onnx::Options { input_size: None, resize: false, ..options };
-                match onnx::read(&bytes, &plain).map(|graph| guess::layout(&graph)) {
-                    Ok(Layout::Nhwc) => {
-                        let options = onnx::Options { channels_last: true, ..options };
-                        let graph = onnx::read(&bytes, &options)?;
-                        let graph = channels_first(&graph).map_err(|detail| model_error(spec, detail))?;
-                        (graph, Layout::Nhwc)
-                    }
-                    _ => (onnx::read(&bytes, &options)?, Layout::Nchw),
-                }
+                // Its order shows in the file as it is; another size can be asked for once that is known.
+                let plain = onnx::read(&bytes, &options);
+                let layout = plain.as_ref().map_or(Layout::Nchw, guess::layout);
+                let channels_last = layout == Layout::Nhwc;
+                let graph = match size {
+                    None => plain?,
+                    Some(_) => onnx::read(
+                        &bytes,
+                        &onnx::Options { input_size: size, resize: true, channels_last, ..options },
+                    )?,
+                };
+                (oriented(spec, graph, layout)?, layout)
             }
             Format::Tflite if size.is_some() => return Err(model_error(spec, NO_RESIZE)),
             Format::Tflite => (tflite::interface(&bytes, spec)?, Layout::Nchw),
@@ -235,6 +227,14 @@ fn package_of(file: &Path) -> Option<&Path> {
     let text = read_bounded("", &folder.join(MANIFEST_FILE), MAX_MANIFEST_BYTES).ok()?;
     let manifest = parse_manifest("", &text).ok()?;
     (file.file_name()? == manifest.artifact.as_str()).then_some(folder)
+}
+
+/// A network as read from a file of that layout, with the input's channel axis in front.
+fn oriented(spec: &str, graph: Graph, layout: Layout) -> Result<Graph> {
+    match layout {
+        Layout::Nchw => Ok(graph),
+        Layout::Nhwc => channels_first(&graph).map_err(|detail| model_error(spec, detail)),
+    }
 }
 
 /// The same network with the input's channel axis in front.

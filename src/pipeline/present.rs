@@ -210,13 +210,13 @@ impl<'a> Presenter<'a> {
         let picture_at = shown.map(|shown| shown.at);
         let now = self.clock.now();
         let complete = picture_at.map_or(now, |at| at.max(now));
-        if complete.since(frame.captured) > self.options.max_latency {
+        let record = self.record(frame, &result.analysis, result.queue_wait, overlay, complete);
+        if record.violation {
             let since = *self.late_since.get_or_insert(now);
             self.late = now.since(since) > self.options.stall_after;
         } else {
             (self.late_since, self.late) = (None, false);
         }
-        let record = self.record(frame, &result.analysis, result.queue_wait, overlay, complete);
         self.sink.result(frame, &record)?;
         self.account.report.first_result.get_or_insert(now.since(self.started));
         if frame.id.0 >= self.options.warmup_frames {

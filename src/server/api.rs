@@ -297,6 +297,11 @@ pub struct WhoAmI {
     pub session: bool,
 }
 
+/// Why a frame was skipped: a newer one was there.
+pub const NEWEST_WINS: &str = "newest_wins";
+/// Why a frame was skipped: the AI had no answer.
+pub const NOT_ANALYSED: &str = "not_analysed";
+
 /// A text message to a WebSocket client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]

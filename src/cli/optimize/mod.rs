@@ -18,11 +18,10 @@ use super::{Context, Outcome};
 use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::graph::passes::int8::Method;
-use crate::model::Format;
-use crate::model::Package;
 use crate::model::optimization::{
     Calibration, DeviceEngine, Optimization, OptimizationSettings, SourceModel,
 };
+use crate::model::{Format, Package};
 use crate::optimize::calibrate::{MIN_FRAMES, Request};
 use crate::optimize::{self, ARTIFACT, Job, Made, Observed, TFLITE};
 use crate::runtime;

@@ -20,7 +20,7 @@ use crate::frame::{FrameId, Moment};
 use crate::pipeline::clock::{Clock, RealClock};
 use crate::pipeline::{self, Analyzer, Pace, Policy, Progress, RunOptions};
 use crate::server::OPERATOR;
-use crate::server::api::{Figures, Message, RoomInfo, Seen, State};
+use crate::server::api::{Figures, Message, NEWEST_WINS, NOT_ANALYSED, RoomInfo, Seen, State};
 use crate::server::audit::Audit;
 use crate::server::log::{Level, Log};
 use crate::server::ordered::Ordered;
@@ -30,10 +30,6 @@ use crate::source::{self, EventHandler, HwDecode, OpenOptions, Source, SourceEve
 use crate::vision::deidentify::Deidentifier;
 use outlet::Outlet;
 
-/// Why a frame has no result: a newer one was there.
-const NEWEST_WINS: &str = "newest_wins";
-/// Why a frame has no result: the AI was off.
-const NOT_ANALYSED: &str = "not_analysed";
 /// Pause before a source that failed is opened again; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How often a pause looks whether the room is stopped.

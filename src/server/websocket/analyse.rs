@@ -12,7 +12,7 @@ use crate::pipeline::clock::{Clock, RealClock};
 use crate::pipeline::processor::PassThrough;
 use crate::pipeline::stream::{StreamEvent, StreamOptions, StreamProcessor, StreamResult};
 use crate::pipeline::{Analyzer, Policy};
-use crate::server::api::{Configured, Message, Overlay};
+use crate::server::api::{Configured, Message, NEWEST_WINS, Overlay};
 use crate::server::limits::Bound;
 use crate::server::models::NONE;
 use crate::server::ordered::Ordered;
@@ -256,7 +256,7 @@ impl Out {
             match answer {
                 Answer::Dropped => {
                     self.shared.rooms.count_direct_drop();
-                    self.say(&Message::Dropped { frame_id, reason: "newest_wins".to_owned() });
+                    self.say(&Message::Dropped { frame_id, reason: NEWEST_WINS.to_owned() });
                 }
                 Answer::Broken(detail) => self.say(&Message::Error { frame_id: Some(frame_id), detail }),
                 Answer::Result(result, overlay) => {

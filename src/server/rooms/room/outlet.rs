@@ -80,8 +80,7 @@ impl Sink for Outlet<'_> {
             recorder.record(record);
         }
         // Findings that come too late do not show that the AI is back.
-        let in_time = room.since(frame.captured) <= room.spec.max_latency;
-        if in_time && room.ai_off.load(Ordering::Relaxed) {
+        if !record.violation && room.ai_off.load(Ordering::Relaxed) {
             room.set_ai(false, None);
         }
         room.answer(record.frame_id, Message::Result(Box::new(record.clone())));
