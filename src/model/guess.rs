@@ -43,7 +43,10 @@ pub fn manifest(name: &str, artifact: &str, graph: &Graph, layout: Layout) -> Re
     };
     let shape = graph.shape(output);
     let (kind, classes) = match *shape {
-        [1, h, w, classes] if layout == Layout::Nhwc && classes > 0 && h <= height && w <= width => {
+        // The output may be turned too, or not: there are always fewer classes than rows and columns.
+        [1, h, w, classes]
+            if layout == Layout::Nhwc && (1..=h.min(w)).contains(&classes) && h <= height && w <= width =>
+        {
             (OutputKind::Mask, classes)
         }
         [1, classes, h, w] if classes > 0 && h <= height && w <= width => (OutputKind::Mask, classes),

@@ -40,8 +40,9 @@ pub fn write(sandbox: &Sandbox) -> PathBuf {
     sandbox.write("red.onnx", model.encode_to_vec())
 }
 
-/// The same network as TensorFlow has it, channels last at both ends, with `classes` equal masks.
-pub fn write_channels_last(sandbox: &Sandbox, classes: i64) -> PathBuf {
+/// The same network as TensorFlow has it, channels last at its input and, if `at_both_ends`, at its output, with
+/// `classes` equal masks.
+pub fn write_channels_last(sandbox: &Sandbox, classes: i64, at_both_ends: bool) -> PathBuf {
     let node = |op: &str, inputs: &[&str], output: &str, perm: &[i64]| Node {
         input: inputs.iter().map(|&input| input.into()).collect(),
         output: vec![output.into()],
@@ -56,6 +57,10 @@ pub fn write_channels_last(sandbox: &Sandbox, classes: i64) -> PathBuf {
         ..Node::default()
     };
     let count = classes as usize;
+    let (perm, extents) = match at_both_ends {
+        true => ([0, 2, 3, 1], [1, SIDE, SIDE, classes]),
+        false => ([0, 1, 2, 3], [1, classes, SIDE, SIDE]),
+    };
     let model = Model {
         ir_version: 8,
         opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
@@ -64,14 +69,14 @@ pub fn write_channels_last(sandbox: &Sandbox, classes: i64) -> PathBuf {
             node: vec![
                 node("Transpose", &["image"], "planes", &[0, 3, 1, 2]),
                 node("Conv", &["planes", "weight", "bias"], "masks", &[]),
-                node("Transpose", &["masks"], "mask", &[0, 2, 3, 1]),
+                node("Transpose", &["masks"], "mask", &perm),
             ],
             initializer: vec![
                 tensor("weight", &[classes, 3, 1, 1], &[4.0, -2.0, -2.0].repeat(count)),
                 tensor("bias", &[classes], &vec![-4.0; count]),
             ],
             input: vec![value("image", &[1, SIDE, SIDE, 3])],
-            output: vec![value("mask", &[1, SIDE, SIDE, classes])],
+            output: vec![value("mask", &extents)],
         }),
         ..Model::default()
     };

@@ -104,11 +104,12 @@ fn a_network_with_channels_last_finds_the_same_by_every_runtime() {
             ["process-frame", "truth/images/0.png", "--model", model, "--runtime", runtime, "--json", "-q"];
         let run = sandbox.endort(args).env("REALTIME_RUNTIME_PATH", &libraries).finish().code(0).stderr("");
         let record: Value = serde_json::from_str(&run.stdout).unwrap();
-        record["detections"].as_array().unwrap().iter().map(|found| found["bbox"].clone()).collect()
+        record["detections"].as_array().unwrap().iter().map(|found| found["box"].clone()).collect()
     };
     let [expected] = &found("red.onnx", "candle-cpu")[..] else { panic!("the red square is one finding") };
-    for classes in [1, 2] {
-        small_model::write_channels_last(&sandbox, classes);
+    assert_eq!(expected.as_array().map(Vec::len), Some(4), "{expected}");
+    for (classes, at_both_ends) in [(1, true), (2, true), (1, false), (2, false)] {
+        small_model::write_channels_last(&sandbox, classes, at_both_ends);
         let made =
             ["optimize", "last.onnx", "--target", "raspberry-pi", "--precision", "fp32", "-o", "made", "-q"];
         sandbox.endort(made.into_iter().chain(["--calibration", "truth/images"])).finish().code(0);
