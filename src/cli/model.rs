@@ -116,9 +116,10 @@ fn held_precision(package: &Package) -> &str {
     package.manifest.optimization.as_ref().map_or(Precision::Fp32.as_str(), |o| o.precision.as_str())
 }
 
-/// What a report says: the engines of candle compute in 32-bit floats, whatever the weights are stored as.
+/// What a report says: candle computes in 32-bit floats, whatever the weights are stored as, but for 16 bits on a GPU.
 fn computed_precision(held: &str, runtime: &str) -> String {
-    match runtime.starts_with("candle") && held != Precision::Fp32.as_str() {
+    let halves = held == Precision::Fp16.as_str() && !runtime.ends_with("-cpu");
+    match runtime.starts_with("candle") && held != Precision::Fp32.as_str() && !halves {
         true => format!("{held} computed in {}", Precision::Fp32),
         false => held.to_owned(),
     }

@@ -3,6 +3,8 @@
 use std::num::NonZero;
 use std::path::PathBuf;
 
+use candle_core::DType;
+
 use super::{Engine, candle, onnxruntime, openvino, scripted, tflite};
 use crate::config::OptimizationLevel;
 use crate::error::{Error, Result};
@@ -114,13 +116,16 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
             }
         };
     }
+    // A GPU computes in 16 bits what was made for that; candle's kernels for the CPU are for floats alone.
+    let halves = package.manifest.optimization.as_ref().is_some_and(|made| made.precision == "fp16");
+    let dtype = if halves { DType::F16 } else { DType::F32 };
     match device {
         Placement::Cpu => candle::cpu(graph, level, options.threads),
-        Placement::Cuda(index) => candle::cuda(graph, level, index),
-        Placement::Metal => candle::metal(graph, level),
+        Placement::Cuda(index) => candle::cuda(graph, level, dtype, index),
+        Placement::Metal => candle::metal(graph, level, dtype),
         // A GPU that this build has no code for, or that is not there, is no error under `auto`.
-        Placement::Auto => candle::cuda(graph, level, 0)
-            .or_else(|_| candle::metal(graph, level))
+        Placement::Auto => candle::cuda(graph, level, dtype, 0)
+            .or_else(|_| candle::metal(graph, level, dtype))
             .or_else(|_| candle::cpu(graph, level, options.threads)),
     }
 }

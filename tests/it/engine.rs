@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use endort::Error;
 use endort::format::onnx;
 use endort::graph::{Graph, passes};
@@ -109,13 +109,34 @@ fn agrees_with_onnx_runtime() {
             wrong.extend(compare(&format!("{name} after {pass}"), &mut engine, &input, &expected));
         }
         for (which, graph) in [("", &optimised), (" without passes", &raw)] {
-            let mut engine = Lowered::new(graph, Device::Cpu, "candle").unwrap();
+            let mut engine = Lowered::new(graph, Device::Cpu, DType::F32, "candle").unwrap();
             let what = format!("{name} by candle's operators{which}");
             wrong.extend(compare(&what, &mut engine, &input, &expected));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen >= 19, "only {seen} networks were tested");
+}
+
+/// What a GPU computes of a package in 16 bits, by the same steps on the processor.
+#[test]
+fn sixteen_bits_by_candle_s_own_operators_stay_close() {
+    let mut graph = read(&polyp_lite()).unwrap();
+    passes::run_all(&mut graph);
+    let mut exact = CpuEngine::new(&graph, 2).unwrap();
+    let mut halves = Lowered::new(&graph, Device::Cpu, DType::F16, "candle").unwrap();
+    let smooth = |i: usize| ((i % 352) as f32 / 50.0).sin() + ((i / 352) as f32 / 40.0).cos();
+    let mut outputs = |engine: &mut dyn Engine| -> Vec<Vec<f32>> {
+        engine.input().iter_mut().enumerate().for_each(|(i, value)| *value = smooth(i));
+        engine.run().unwrap().iter().map(|output| output.data.clone()).collect()
+    };
+    for (a, b) in outputs(&mut exact).iter().zip(&outputs(&mut halves)) {
+        let scale = a.iter().fold(1e-3f32, |most, value| most.max(value.abs()));
+        let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f32::max);
+        assert!(apart <= 1e-2, "{apart}");
+        // Else it would have computed in 32 bits.
+        assert!(apart > 1e-5, "{apart}");
+    }
 }
 
 fn polyp_lite() -> Vec<u8> {

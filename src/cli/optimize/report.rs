@@ -314,8 +314,9 @@ impl Report {
 fn computed_in(runtime: &str, precision: Precision) -> &'static str {
     let on_processor = runtime.ends_with("-cpu");
     match precision {
-        _ if runtime.starts_with("candle") => "fp32",
         Precision::Fp16 if on_processor => "fp32",
+        Precision::Fp16 => "fp16",
+        _ if runtime.starts_with("candle") => "fp32",
         Precision::Int8 if runtime.starts_with(onnxruntime::NAME) && on_processor => {
             "int8 or fp32, layer by layer"
         }

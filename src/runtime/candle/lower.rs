@@ -26,8 +26,13 @@ pub enum Step {
     Indices(Vec<Option<Tensor>>),
 }
 
-/// Prepares a node. An error says what candle cannot do.
-pub fn prepare(graph: &Graph, node: &Node, device: &Device) -> std::result::Result<Step, String> {
+/// Prepares a node to be computed in `dtype`. An error says what candle cannot do.
+pub fn prepare(
+    graph: &Graph,
+    node: &Node,
+    device: &Device,
+    dtype: DType,
+) -> std::result::Result<Step, String> {
     let x = graph.shape(node.inputs[0]);
     let make = || -> Result<Step> {
         Ok(match &node.op {
@@ -40,18 +45,21 @@ pub fn prepare(graph: &Graph, node: &Node, device: &Device) -> std::result::Resu
                         m[t.low * taps.len() + i] += 1.0 - t.fraction;
                         m[t.high * taps.len() + i] += t.fraction;
                     }
-                    Tensor::from_vec(m, (extent, taps.len()), device)
+                    Tensor::from_vec(m, (extent, taps.len()), device)?.to_dtype(dtype)
                 };
                 Step::Resize { rows: matrix(0)?, columns: matrix(1)? }
             }
             Op::Conv(c) if is_depthwise(c, graph.shape(node.inputs[1])) => {
                 match graph.constant_f32(node.inputs[1]) {
-                    Some(w) => Step::Depthwise(taps_of(w, graph.shape(node.inputs[1]), device)?),
+                    Some(w) => {
+                        let taps = taps_of(w, graph.shape(node.inputs[1]), device)?;
+                        Step::Depthwise(taps.iter().map(|tap| tap.to_dtype(dtype)).collect::<Result<_>>()?)
+                    }
                     None => Step::Plain,
                 }
             }
             Op::Pool(p) if matches!(p.kind, PoolKind::Average { .. }) => {
-                Step::Divisor(divisor(p, x, graph.shape(node.output), device)?)
+                Step::Divisor(divisor(p, x, graph.shape(node.output), device)?.to_dtype(dtype)?)
             }
             // Candle's power of two tensors goes through the logarithm and has no negative bases.
             Op::Binary(Binary::Pow) => match graph.constant(node.inputs[1]).and_then(|t| t.scalar()) {
@@ -213,8 +221,8 @@ fn grid(q: &Quantization, x: &Tensor) -> Result<(Tensor, Tensor)> {
         shape[axis] = q.scale.len();
     }
     let zero: Vec<f32> = q.zero_point.iter().map(|&z| z as f32).collect();
-    let scale = Tensor::from_slice(&q.scale, shape.as_slice(), x.device())?;
-    Ok((scale, Tensor::from_vec(zero, shape, x.device())?))
+    let scale = Tensor::from_slice(&q.scale, shape.as_slice(), x.device())?.to_dtype(x.dtype())?;
+    Ok((scale, Tensor::from_vec(zero, shape, x.device())?.to_dtype(x.dtype())?))
 }
 
 /// Adds `before` and `after` entries of `value` along an axis.
@@ -222,7 +230,7 @@ fn fill(x: &Tensor, axis: usize, before: usize, after: usize, value: f32) -> Res
     let block = |n: usize| {
         let mut dims = x.dims().to_vec();
         dims[axis] = n;
-        Tensor::full(value, dims, x.device())
+        Tensor::full(value, dims, x.device())?.to_dtype(x.dtype())
     };
     match (before, after) {
         (0, 0) => Ok(x.clone()),

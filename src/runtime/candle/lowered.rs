@@ -1,6 +1,6 @@
 //! A graph executed by candle's own operators, on whatever device candle has.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::lower;
 use crate::error::{Error, Result};
@@ -11,6 +11,8 @@ use crate::runtime::{Engine, HostTensor};
 pub struct Lowered {
     runtime: &'static str,
     device: Device,
+    /// What it computes in; inputs and outputs are 32-bit floats.
+    dtype: DType,
     shape: [usize; 4],
     input: Vec<f32>,
     input_id: ValueId,
@@ -23,15 +25,17 @@ pub struct Lowered {
 }
 
 impl Lowered {
-    /// Moves the weights to `device` and works out the steps.
-    pub fn new(graph: &Graph, device: Device, runtime: &'static str) -> Result<Self> {
+    /// Moves the weights to `device`, as numbers of `dtype`, and works out the steps.
+    pub fn new(graph: &Graph, device: Device, dtype: DType, runtime: &'static str) -> Result<Self> {
         let shape = crate::runtime::input_shape(graph)?;
         let fail = |e: candle_core::Error| Error::Runtime { runtime: runtime.into(), detail: e.to_string() };
         let constants = graph
             .values()
             .iter()
             .map(|v| match v.constant.as_ref().map(|t| t.to_f32()) {
-                Some(data) => Tensor::from_slice(&data, v.shape.as_slice(), &device).map(Some),
+                Some(data) => {
+                    Tensor::from_slice(&data, v.shape.as_slice(), &device)?.to_dtype(dtype).map(Some)
+                }
                 None => Ok(None),
             })
             .collect::<candle_core::Result<Vec<_>>>()
@@ -39,7 +43,7 @@ impl Lowered {
         let mut steps = vec![];
         let mut last_use = vec![0; graph.values().len()];
         for (i, node) in graph.nodes.iter().enumerate() {
-            let step = lower::prepare(graph, node, &device).map_err(|detail| Error::UnsupportedOperator {
+            let step = lower::prepare(graph, node, &device, dtype).map_err(|detail| Error::UnsupportedOperator {
                 model: graph.name.clone(),
                 operator: node.op.name().into(),
                 node: node.name.clone(),
@@ -58,6 +62,7 @@ impl Lowered {
         Ok(Self {
             runtime,
             device,
+            dtype,
             shape,
             input: vec![0.0; shape.iter().product()],
             input_id: graph.inputs[0],
@@ -72,7 +77,8 @@ impl Lowered {
     fn execute(&mut self) -> candle_core::Result<()> {
         // Clones of tensors share their memory.
         let mut values = self.constants.clone();
-        values[self.input_id.index()] = Some(Tensor::from_slice(&self.input, &self.shape, &self.device)?);
+        let input = Tensor::from_slice(&self.input, &self.shape, &self.device)?.to_dtype(self.dtype)?;
+        values[self.input_id.index()] = Some(input);
         for (i, (node, step)) in self.steps.iter().enumerate() {
             let inputs: Vec<Tensor> =
                 node.inputs.iter().filter_map(|id| values[id.index()].clone()).collect();
@@ -85,7 +91,7 @@ impl Lowered {
         }
         for (host, id) in self.outputs.iter_mut().zip(&self.output_ids) {
             if let Some(t) = &values[id.index()] {
-                host.data = t.flatten_all()?.to_vec1()?;
+                host.data = t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ pub mod cpu;
 mod lower;
 pub mod lowered;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 use super::Engine;
 use crate::config::OptimizationLevel;
@@ -21,22 +21,21 @@ pub fn cpu(graph: &Graph, level: OptimizationLevel, threads: usize) -> Result<Bo
     Ok(Box::new(cpu::CpuEngine::new(&optimised(graph, level), threads)?))
 }
 
-/// Compiles `graph` for an NVIDIA GPU.
-pub fn cuda(graph: &Graph, level: OptimizationLevel, index: usize) -> Result<Box<dyn Engine>> {
-    on_gpu(graph, level, "candle-cuda", "cuda", cfg!(feature = "cuda"), || Device::new_cuda(index))
+/// Compiles `graph` for an NVIDIA GPU, to be computed in `dtype`.
+pub fn cuda(graph: &Graph, level: OptimizationLevel, dtype: DType, index: usize) -> Result<Box<dyn Engine>> {
+    on_gpu(graph, level, dtype, ("candle-cuda", "cuda", cfg!(feature = "cuda")), || Device::new_cuda(index))
 }
 
-/// Compiles `graph` for Apple's GPU.
-pub fn metal(graph: &Graph, level: OptimizationLevel) -> Result<Box<dyn Engine>> {
-    on_gpu(graph, level, "candle-metal", "metal", cfg!(feature = "metal"), || Device::new_metal(0))
+/// Compiles `graph` for Apple's GPU, to be computed in `dtype`.
+pub fn metal(graph: &Graph, level: OptimizationLevel, dtype: DType) -> Result<Box<dyn Engine>> {
+    on_gpu(graph, level, dtype, ("candle-metal", "metal", cfg!(feature = "metal")), || Device::new_metal(0))
 }
 
 fn on_gpu(
     graph: &Graph,
     level: OptimizationLevel,
-    runtime: &'static str,
-    feature: &str,
-    built: bool,
+    dtype: DType,
+    (runtime, feature, built): (&'static str, &str, bool),
     device: impl FnOnce() -> candle_core::Result<Device>,
 ) -> Result<Box<dyn Engine>> {
     let fail = |detail: String| Error::Runtime { runtime: runtime.to_owned(), detail };
@@ -46,7 +45,7 @@ fn on_gpu(
         )));
     }
     let device = device().map_err(|e| fail(format!("no usable device: {e}")))?;
-    Ok(Box::new(Lowered::new(&optimised(graph, level), device, runtime)?))
+    Ok(Box::new(Lowered::new(&optimised(graph, level), device, dtype, runtime)?))
 }
 
 fn optimised(graph: &Graph, level: OptimizationLevel) -> Graph {
