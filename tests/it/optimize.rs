@@ -191,6 +191,53 @@ fn a_model_that_has_lost_its_sight_is_refused() {
 }
 
 #[test]
+fn eight_bits_that_cost_too_much_are_refused_with_the_layers_that_hurt() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 4);
+    // Whoever has seen nothing but black has no numbers for red.
+    let dark = sandbox.write("dark/0.png", "");
+    RgbImage::new(64, 64).save(dark).unwrap();
+    let args = ["optimize", "red.onnx", "--target", "cpu", "--precision", "int8", "-o", "out", "-q"];
+    let more = ["--calibration", "dark", "--ground-truth", "truth"];
+    let run = sandbox.endort(args.into_iter().chain(more)).finish().code(3);
+    for words in [": MISSED", "nothing written: keep the layers that hurt most with --keep-float", "red"] {
+        assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
+    }
+    assert!(!sandbox.file("out").exists());
+    let run = sandbox.endort(args.into_iter().chain(more).chain(["--json"])).finish().code(3);
+    let layers = json(&run.stdout)["layers"].clone();
+    assert_eq!((layers.as_array().unwrap().len(), &layers[0]["layer"]), (1, &"red".into()), "{layers:#}");
+    // The layer that hurts, kept in floats.
+    let kept = args.into_iter().chain(more).chain(["--keep-float", "red", "--json"]);
+    let report = json(&sandbox.endort(kept).finish().code(0).stdout);
+    assert_eq!(report["low_precision"]["operators"], 0);
+    assert_eq!(json(&sandbox.read("out/model.json"))["optimization"]["settings"]["keep_float"][0], "red");
+}
+
+#[test]
+fn ranges_are_chosen_and_biases_corrected_as_asked() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 4);
+    let settings = |place: &str, more: &[&str]| {
+        let args = ["optimize", "red.onnx", "--target", "cpu", "--precision", "int8", "-q", "-o", place];
+        let run = args.into_iter().chain(["--calibration", "truth/images"]).chain(more.iter().copied());
+        sandbox.endort(run).finish().code(0);
+        json(&sandbox.read(&format!("{place}/model.json")))["optimization"]["settings"].clone()
+    };
+    let least = settings("least", &[]);
+    assert_eq!((&least["method"], &least["bias_correction"]), (&"mse".into(), &true.into()));
+    assert_eq!(least["percentile"], Value::Null);
+    let most = settings("most", &["--calibration-method", "min-max", "--no-bias-correction"]);
+    assert_eq!((&most["method"], &most["bias_correction"]), (&"min-max".into(), &false.into()));
+    let some = settings("some", &["--calibration-method", "percentile", "--percentile", "90"]);
+    assert_eq!((&some["method"], &some["percentile"]), (&"percentile".into(), &90.0.into()));
+    let network = |place: &str| std::fs::read(sandbox.file(&format!("{place}/model.onnx"))).unwrap();
+    assert!(network("least") != network("some") && network("most") != network("some"));
+}
+
+#[test]
 fn a_package_never_takes_the_place_of_something_else() {
     let sandbox = Sandbox::new();
     small_model::write(&sandbox);
