@@ -27,6 +27,7 @@ mod random;
 mod real_frames;
 mod serve;
 mod serve_access;
+mod serve_bounds;
 mod serve_clients;
 mod serve_deidentify;
 mod serve_door;

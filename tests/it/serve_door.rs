@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::serve::{API, Answer, Server, png};
 
-/// Connections that a test holds at once. The full figures are those of `tests/peers/abuse.py`.
+/// Connections that a test holds at once. The full figures are those of `tests/peers/serve_abuse.py`.
 const HELD: usize = 150;
 /// WebSocket sessions that are opened and dropped.
 const CHURN: usize = 200;
