@@ -29,6 +29,8 @@ pub struct Request<'a> {
     pub method: Method,
     /// How many of the network's inputs are kept for comparisons.
     pub keep: usize,
+    /// Pictures for comparisons, where they are not to be those of `sources`.
+    pub compare: Option<String>,
     /// Threads; 0 for one per core.
     pub threads: usize,
 }
@@ -42,7 +44,7 @@ pub struct Calibrated {
     pub frames: usize,
     /// SHA-256 of the network's inputs in order, in lower-case hex.
     pub sha256: String,
-    /// Some of the inputs, evenly spread.
+    /// Some of the inputs, evenly spread, or those that were named for comparisons.
     pub kept: Vec<Vec<f32>>,
 }
 

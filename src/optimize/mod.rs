@@ -120,19 +120,35 @@ pub fn observe(
         if let Some(name) = unknown {
             return Err(package.graph.error(format!("has no layer {name:?} to keep in floats")));
         }
-        let calibrated = calibrate::calibrate(&graph, &package.manifest, &job.pictures, cancel, progress)?;
+        let mut calibrated =
+            calibrate::calibrate(&graph, &package.manifest, &job.pictures, cancel, progress)?;
+        if let Some(compare) = &job.pictures.compare {
+            let sources = std::slice::from_ref(compare);
+            calibrated.kept = compared(package, job, sources, cancel, &mut || ())?;
+        }
         return Ok(Observed { graph, calibrated });
     }
     let mut graph = package.graph.clone();
     passes::simplify(&mut graph);
-    let request = &job.pictures;
-    let mut calibrated = Calibrated::default();
-    frames::inputs(&package.manifest, request.sources, request.keep, cancel, &mut |input| {
-        calibrated.kept.push(input.to_vec());
+    let sources = job.pictures.compare.as_ref().map_or(job.pictures.sources, std::slice::from_ref);
+    let kept = compared(package, job, sources, cancel, progress)?;
+    Ok(Observed { graph, calibrated: Calibrated { kept, ..Calibrated::default() } })
+}
+
+fn compared(
+    package: &Package,
+    job: &Job<'_>,
+    sources: &[String],
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(),
+) -> Result<Vec<Vec<f32>>> {
+    let mut kept = vec![];
+    frames::inputs(&package.manifest, sources, job.pictures.keep, cancel, &mut |input| {
+        kept.push(input.to_vec());
         progress();
         Ok(())
     })?;
-    Ok(Observed { graph, calibrated })
+    Ok(kept)
 }
 
 /// Makes the artifact.

@@ -126,7 +126,7 @@ fn sixteen_bits_by_candle_s_own_operators_stay_close() {
     let mut exact = CpuEngine::new(&graph, 2).unwrap();
     let mut halves = Lowered::new(&graph, Device::Cpu, DType::F16, "candle").unwrap();
     let smooth = |i: usize| ((i % 352) as f32 / 50.0).sin() + ((i / 352) as f32 / 40.0).cos();
-    let mut outputs = |engine: &mut dyn Engine| -> Vec<Vec<f32>> {
+    let outputs = |engine: &mut dyn Engine| -> Vec<Vec<f32>> {
         engine.input().iter_mut().enumerate().for_each(|(i, value)| *value = smooth(i));
         engine.run().unwrap().iter().map(|output| output.data.clone()).collect()
     };

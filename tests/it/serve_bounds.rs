@@ -165,7 +165,10 @@ fn silent_connections_are_closed() {
 fn there_are_so_many_rooms_and_one_that_has_ended_gives_way() {
     let small = Small::start(|limits| limits.rooms = 2);
     let start = |room: &str| {
-        small.post("/video/start-stream", &json!({ "room": room, "source": "synthetic:64x64@10", "model": "none" }))
+        small.post(
+            "/video/start-stream",
+            &json!({ "room": room, "source": "synthetic:64x64@10", "model": "none" }),
+        )
     };
     start("a").status(201);
     start("b").status(201);

@@ -40,6 +40,35 @@ pub fn write(sandbox: &Sandbox) -> PathBuf {
     sandbox.write("red.onnx", model.encode_to_vec())
 }
 
+/// The same network in two convolutions: how red a pixel is, and whether that is enough.
+pub fn write_in_two_steps(sandbox: &Sandbox) -> PathBuf {
+    let convolution = |input: &str, name: &str, output: &str| Node {
+        input: vec![input.into(), format!("{name}_weight"), format!("{name}_bias")],
+        output: vec![output.into()],
+        name: name.into(),
+        op_type: "Conv".into(),
+        ..Node::default()
+    };
+    let model = Model {
+        ir_version: 8,
+        opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
+        graph: Some(Graph {
+            name: "red".into(),
+            node: vec![convolution("image", "red", "redness"), convolution("redness", "enough", "mask")],
+            initializer: vec![
+                tensor("red_weight", &[1, 3, 1, 1], &[4.0, -2.0, -2.0]),
+                tensor("red_bias", &[1], &[0.0]),
+                tensor("enough_weight", &[1, 1, 1, 1], &[2.0]),
+                tensor("enough_bias", &[1], &[-4.0]),
+            ],
+            input: vec![value("image", &[1, 3, SIDE, SIDE])],
+            output: vec![value("mask", &[1, 1, SIDE, SIDE])],
+        }),
+        ..Model::default()
+    };
+    sandbox.write("red.onnx", model.encode_to_vec())
+}
+
 /// The same network as TensorFlow has it, channels last at its input and, if `at_both_ends`, at its output, with
 /// `classes` equal masks.
 pub fn write_channels_last(sandbox: &Sandbox, classes: i64, at_both_ends: bool) -> PathBuf {

@@ -43,12 +43,13 @@ impl Lowered {
         let mut steps = vec![];
         let mut last_use = vec![0; graph.values().len()];
         for (i, node) in graph.nodes.iter().enumerate() {
-            let step = lower::prepare(graph, node, &device, dtype).map_err(|detail| Error::UnsupportedOperator {
-                model: graph.name.clone(),
-                operator: node.op.name().into(),
-                node: node.name.clone(),
-                detail: format!("{detail} (by {runtime})"),
-            })?;
+            let step =
+                lower::prepare(graph, node, &device, dtype).map_err(|detail| Error::UnsupportedOperator {
+                    model: graph.name.clone(),
+                    operator: node.op.name().into(),
+                    node: node.name.clone(),
+                    detail: format!("{detail} (by {runtime})"),
+                })?;
             steps.push((node.clone(), step));
             node.inputs.iter().for_each(|id| last_use[id.index()] = i);
         }
