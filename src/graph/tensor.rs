@@ -33,6 +33,13 @@ pub fn element_count(shape: &[usize]) -> Result<usize, String> {
         .ok_or_else(|| format!("shape {shape:?} exceeds the limit of {MAX_TENSOR_ELEMENTS} elements"))
 }
 
+impl From<f32> for Tensor {
+    /// A tensor without axes.
+    fn from(value: f32) -> Self {
+        Self { shape: vec![], data: Data::F32(vec![value]) }
+    }
+}
+
 impl Tensor {
     /// A tensor of floats; an error unless `data` fits `shape` and both are within bounds.
     pub fn f32(shape: Vec<usize>, data: Vec<f32>) -> Result<Self, String> {

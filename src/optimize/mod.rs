@@ -39,7 +39,8 @@ pub const TFLITE: &str = "model.tflite";
 pub fn scheme(target: Target) -> Scheme {
     match target {
         Target::Jetson => Scheme::Symmetric,
-        Target::Coral | Target::RaspberryPi => Scheme::TfLite,
+        Target::RaspberryPi => Scheme::TfLite,
+        Target::Coral => Scheme::EdgeTpu,
         Target::Cpu | Target::Apple | Target::Intel => Scheme::Asymmetric,
     }
 }
@@ -115,7 +116,7 @@ pub fn observe(
     progress: &mut dyn FnMut(),
 ) -> Result<Observed> {
     if job.precision == Precision::Int8 {
-        let graph = int8::prepare(&package.graph).map_err(|e| package.graph.error(e))?;
+        let graph = int8::prepare(&package.graph, scheme(job.target)).map_err(|e| package.graph.error(e))?;
         let unknown = job.keep_float.iter().find(|name| graph.nodes.iter().all(|n| n.name != **name));
         if let Some(name) = unknown {
             return Err(package.graph.error(format!("has no layer {name:?} to keep in floats")));

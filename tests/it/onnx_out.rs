@@ -49,7 +49,7 @@ fn observe(graph: &Graph, input: &[f32]) -> int8::Observations {
 }
 
 fn quantized(source: &Graph, input: &[f32], scheme: int8::Scheme) -> Graph {
-    let graph = int8::prepare(source).unwrap();
+    let graph = int8::prepare(source, scheme).unwrap();
     let options = int8::Options { scheme, bias_correction: false, keep_float: Default::default() };
     int8::quantize(&graph, &observe(&graph, input), &options).unwrap()
 }
@@ -98,7 +98,8 @@ fn written_networks_are_what_was_read() {
             [write("raw", &raw, false), write("simple", &simple, false), write("fused", &fused, false)];
         write("half", &half, true);
         if name != "quantized" {
-            for scheme in [int8::Scheme::Asymmetric, int8::Scheme::Symmetric, int8::Scheme::TfLite] {
+            use int8::Scheme::{Asymmetric, EdgeTpu, Symmetric, TfLite};
+            for scheme in [Asymmetric, Symmetric, TfLite, EdgeTpu] {
                 let graph = quantized(&raw, &input, scheme);
                 let variant = format!("int8-{scheme:?}");
                 let back = write(&variant, &graph, false);

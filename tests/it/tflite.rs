@@ -189,6 +189,36 @@ fn an_optimized_package_runs_on_the_edge_tpu_s_terms() {
 }
 
 #[test]
+fn networks_of_others_run_on_the_edge_tpu_s_terms() {
+    let Some(libraries) = site_packages().or_else(skipped) else { return };
+    let sandbox = Sandbox::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let stills = root.join("samples/ground-truth/images").display().to_string();
+    // Hard-swish, hard sigmoid, squeeze-and-excite; SiLU, divisions, and a softmax that the Edge TPU refuses;
+    // transposed convolutions.
+    let networks = [("torch_mobilenet_v3", &[][..]), ("torch_yolo", &["SOFTMAX"]), ("torch_unet", &[])];
+    for (name, left) in networks {
+        let model = root.join("tests/networks").join(format!("{name}.onnx")).display().to_string();
+        let args = ["optimize", &model, "--target", "coral", "--runtime", "tflite", "-o", name, "--json"];
+        let more = ["--calibration", &stills, "--calibration-frames", "8", "-q"];
+        let run = sandbox
+            .endort(args.into_iter().chain(more))
+            .env("REALTIME_RUNTIME_PATH", libraries.display().to_string())
+            .finish();
+        let report: Value = serde_json::from_str(&run.code(0).stdout).unwrap();
+        let model = tflite::decode(&fs::read(sandbox.file(name).join("model.tflite")).unwrap()).unwrap();
+        let found = edge_tpu::check(&model);
+        assert_eq!(found.iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), left, "{name}: {found:?}");
+        let counts =
+            ["operators", "integer", "for_edge_tpu"].map(|key| report["tflite"][key].as_u64().unwrap());
+        let all = model.operators.len() as u64;
+        assert_eq!(counts, [all, all, all - left.len() as u64], "{report:#}");
+        let apart = report["agreement"]["relative_error"].as_f64().unwrap();
+        assert!(apart < 0.02, "{name} is {apart} away in LiteRT");
+    }
+}
+
+#[test]
 fn a_package_of_a_tflite_file_alone_runs() {
     let Some(libraries) = site_packages().or_else(skipped) else { return };
     let sandbox = Sandbox::new();

@@ -225,6 +225,9 @@ impl Lowering<'_> {
             let same = self.model.tensors[result].quantization.as_ref() == Some(grid);
             return if same { Ok(()) } else { Err("changes the grid alone".into()) };
         }
+        // What comes behind the last operator that computes only moves its values, so that one has the grid already.
+        let written = &self.model.operators[operators..];
+        let computing = written.iter().rposition(|o| !moves(o.code)).map(|at| operators + at);
         for at in operators..self.model.operators.len() {
             let Operator { code, inputs, outputs, .. } = self.model.operators[at].clone();
             let version = integer_version(code).ok_or("has no kernel for integers")?;
@@ -243,7 +246,7 @@ impl Lowering<'_> {
             }
             let before = self.model.tensors[input].quantization.clone();
             for output in outputs {
-                let quantization = match (output == result, moves(code)) {
+                let quantization = match (output == result || Some(at) == computing, moves(code)) {
                     (true, true) if before.as_ref() != Some(grid) => return Err("moves between grids".into()),
                     (true, _) => Some(grid.clone()),
                     (false, true) => before.clone(),

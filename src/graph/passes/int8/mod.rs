@@ -4,6 +4,7 @@
 //! real pictures ([`Histogram`]), and [`quantize`] makes the grid explicit as
 //! [`quantization`](crate::graph::quantization) describes it.
 
+mod expand;
 mod histogram;
 mod plan;
 mod prepare;
@@ -29,6 +30,15 @@ pub enum Scheme {
     /// TensorFlow Lite's specification of 8-bit quantization: every operator is quantized, sigmoid, softmax
     /// and tangent have their fixed grids, matrices have one scale.
     TfLite,
+    /// As `TfLite`, with what the Edge TPU has no operators for in steps that it has.
+    EdgeTpu,
+}
+
+impl Scheme {
+    /// Whether TensorFlow Lite's specification holds.
+    pub fn is_tflite(self) -> bool {
+        matches!(self, Self::TfLite | Self::EdgeTpu)
+    }
 }
 
 /// What calibration saw of an activation.

@@ -83,7 +83,7 @@ pub fn grid((low, high): (f32, f32), scheme: Scheme) -> Quantization {
     let (low, high) = (low.min(0.0), high.max(0.0));
     let (scale, zero) = match scheme {
         Scheme::Symmetric => (low.abs().max(high).max(MIN_WIDTH) / 127.0, 0),
-        Scheme::Asymmetric | Scheme::TfLite => {
+        Scheme::Asymmetric | Scheme::TfLite | Scheme::EdgeTpu => {
             let scale = (high - low).max(MIN_WIDTH) / 255.0;
             (scale, (-128.0 - low / scale).round().clamp(-128.0, 127.0) as i32)
         }
@@ -113,7 +113,7 @@ pub fn is_passive(op: &Op) -> bool {
 /// The grids that TensorFlow Lite fixes.
 fn fixed_grid(node: &Node, scheme: Scheme) -> Option<Quantization> {
     let (steps, zero) = match node.op {
-        _ if scheme != Scheme::TfLite => return None,
+        _ if !scheme.is_tflite() => return None,
         Op::Unary(Unary::Sigmoid) | Op::Softmax { .. } => (256.0, -128),
         Op::Unary(Unary::Tanh) => (128.0, 0),
         _ => return None,
@@ -137,7 +137,7 @@ fn choose(graph: &Graph, options: &Options) -> Vec<bool> {
 
 /// Whether an operator can be quantized at all, and the target gains by it.
 fn supported(graph: &Graph, node: &Node, scheme: Scheme) -> bool {
-    let tflite = scheme == Scheme::TfLite;
+    let tflite = scheme.is_tflite();
     let constant = |slot: usize| node.inputs.get(slot).is_some_and(|&id| graph.constant_f32(id).is_some());
     match &node.op {
         Op::Conv(c) => constant(1) && (!c.bias || constant(2)) && c.residual.is_none(),

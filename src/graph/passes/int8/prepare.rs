@@ -2,14 +2,17 @@
 
 use std::collections::HashSet;
 
+use super::Scheme;
+use super::expand::expand;
 use crate::graph::op::{Conv, ConvTranspose};
 use crate::graph::{Graph, Node, Op, Unary, Value, ValueId, passes};
 
-/// Simplifies a network and gives every operator a tensor of its own that can be observed.
+/// Simplifies a network, expresses it in what `scheme` has integer kernels for, and gives every operator a tensor
+/// of its own that can be observed.
 ///
 /// # Errors
 /// If the network is quantized already.
-pub fn prepare(graph: &Graph) -> Result<Graph, String> {
+pub fn prepare(graph: &Graph, scheme: Scheme) -> Result<Graph, String> {
     if graph.nodes.iter().any(|n| matches!(n.op, Op::Quantize(_) | Op::Dequantize(_))) {
         return Err("is quantized already: start from the original".into());
     }
@@ -31,6 +34,7 @@ pub fn prepare(graph: &Graph) -> Result<Graph, String> {
         }
     }
     graph.nodes = nodes;
+    expand(&mut graph, scheme);
     name_nodes(&mut graph);
     Ok(graph)
 }

@@ -25,8 +25,8 @@ pub fn channel_axis(op: &Op, scheme: Scheme) -> Option<usize> {
     match op {
         Op::Conv(_) => Some(0),
         Op::ConvTranspose(c) => (c.groups == 1).then_some(1),
-        Op::Gemm { trans_b, .. } => (scheme != Scheme::TfLite).then_some(usize::from(!trans_b)),
-        Op::MatMul => (scheme != Scheme::TfLite).then_some(1),
+        Op::Gemm { trans_b, .. } => (!scheme.is_tflite()).then_some(usize::from(!trans_b)),
+        Op::MatMul => (!scheme.is_tflite()).then_some(1),
         _ => None,
     }
 }
