@@ -3,34 +3,34 @@
 use std::env;
 use std::path::PathBuf;
 
+use super::report::TfliteShare;
 use super::trtexec::is_program;
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::format::tflite::{self, edge_tpu};
 use crate::optimize::edge_tpu::{COMPILED, Compiled, compile};
 
 /// Operators that break a rule, of which this many are named.
 const NAMED: usize = 5;
 
-/// Judges a file by the Edge TPU's rules, and compiles it where the compiler is on the `PATH`. The first
-/// result is what to warn of.
+/// What of a file is not for the Edge TPU, if anything.
+pub fn broken(share: &TfliteShare) -> Option<String> {
+    let named = share.broken.iter().take(NAMED).map(|v| format!("{} ({}): {}", v.name, v.output, v.rule));
+    (!share.broken.is_empty()).then(|| {
+        format!(
+            "{} of {} operators are not for the Edge TPU: {}",
+            share.broken.len(),
+            share.operators,
+            named.collect::<Vec<_>>().join("; ")
+        )
+    })
+}
+
+/// Compiles a file where the compiler is on the `PATH`. The first result is what to warn of.
 ///
 /// # Errors
 /// Whatever the compiler says.
 pub fn finish(file: &[u8], cancel: &Cancel) -> Result<(Vec<String>, Option<Compiled>)> {
     let mut warnings = vec![];
-    if let Ok(model) = tflite::decode(file) {
-        let broken = edge_tpu::check(&model);
-        let named = broken.iter().take(NAMED).map(|v| format!("{} ({}): {}", v.name, v.output, v.rule));
-        if !broken.is_empty() {
-            warnings.push(format!(
-                "{} of {} operators are not for the Edge TPU: {}",
-                broken.len(),
-                model.operators.len(),
-                named.collect::<Vec<_>>().join("; ")
-            ));
-        }
-    }
     let Some(program) = find() else {
         warnings.push(
             "edgetpu_compiler is not on the PATH: compile model.tflite with it before the Edge TPU can run it"

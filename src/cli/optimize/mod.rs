@@ -255,6 +255,7 @@ impl<'a> Optimize<'a> {
             TFLITE.to_owned()
         });
         if self.target == optimize::Target::Coral && tflite.is_some() {
+            report.warnings.extend(report.tflite.as_ref().and_then(edgetpu::broken));
             let (warnings, compiled) = edgetpu::finish(&files[1].1, &self.context.cancel)?;
             report.warnings.extend(warnings);
             report.compiled(compiled.as_ref().and_then(|c| c.operators));

@@ -6,8 +6,9 @@ use serde::Serialize;
 use super::Optimize;
 use super::measure::Measured;
 use crate::config::Precision;
+use crate::format::tflite;
+use crate::format::tflite::edge_tpu::{self, Violation};
 use crate::format::tflite::schema::Kind;
-use crate::format::tflite::{self, edge_tpu};
 use crate::model::Package;
 use crate::optimize::compare::Agreement;
 use crate::optimize::engine::{Builder, Built};
@@ -107,6 +108,9 @@ pub struct TfliteShare {
     /// Where the Edge TPU's compiler put them, if it ran: on the Edge TPU, and on the processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compiled: Option<[usize; 2]>,
+    /// Rules that are broken, operator by operator.
+    #[serde(skip)]
+    pub broken: Vec<Violation>,
 }
 
 impl TfliteShare {
@@ -117,11 +121,14 @@ impl TfliteShare {
             let mut tensors = inputs.chain(&operator.outputs).filter_map(|&i| model.tensors.get(i));
             tensors.all(|tensor| !matches!(tensor.kind, Kind::F32 | Kind::F16))
         };
+        let broken = edge_tpu::check(&model);
+        let operators = broken.iter().filter(|violation| violation.operator.is_some()).count();
         Some(Self {
             operators: model.operators.len(),
             integer: model.operators.iter().filter(on_integers).count(),
-            for_edge_tpu: model.operators.len().saturating_sub(edge_tpu::check(&model).len()),
+            for_edge_tpu: model.operators.len().saturating_sub(operators),
             compiled: None,
+            broken,
         })
     }
 }
