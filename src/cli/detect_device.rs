@@ -155,6 +155,9 @@ fn or_none(lines: Vec<String>) -> Vec<String> {
 fn processor(cpu: &Cpu) -> Vec<String> {
     let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
     let mut size = count(cpu.cores_online, "core");
+    if let Some(fast) = cpu.fast_cores.filter(|&fast| fast < cpu.cores_online) {
+        size.push_str(&format!(" ({fast} fast)"));
+    }
     if cpu.threads_online != cpu.cores_online {
         size = format!("{size}, {}", count(cpu.threads_online, "thread"));
     }

@@ -1,7 +1,15 @@
-//! Apple Silicon, asked through `sysctl`: macOS has no files that tell.
+//! Macs, asked through `sysctl`: macOS has no files that tell. A captured tree holds what `sysctl` printed.
 
 use super::command;
-use super::info::{Accelerator, AcceleratorKind, Cpu, Kind, Memory};
+use super::info::{Accelerator, AcceleratorKind, Cpu, Kind, Memory, Problem};
+use super::root::{Root, clean};
+
+/// What every macOS has, and nothing else.
+const VERSION: &str = "System/Library/CoreServices/SystemVersion.plist";
+/// The output of `sysctl` in a captured tree.
+const SAVED: &str = "sysctl.txt";
+/// What is asked.
+const KEYS: [&str; 3] = ["hw", "machdep.cpu.brand_string", "kern.osproductversion"];
 
 /// Keys of sysctl(3) for instructions, and our names for them.
 const FEATURES: [(&str, &str); 6] = [
@@ -25,12 +33,39 @@ pub(super) struct Mac {
     pub gpu: Option<Accelerator>,
 }
 
-/// The live machine, where it is a Mac.
-pub(super) fn live() -> Option<Mac> {
-    if !cfg!(target_os = "macos") {
+/// Whether this is macOS.
+pub(super) fn is_macos(root: &Root) -> bool {
+    root.exists(VERSION)
+}
+
+/// The machine, where it is a Mac: the live one is asked, of another its saved answers are read.
+pub(super) fn read(root: &Root, live: bool) -> Option<Mac> {
+    match live {
+        true if cfg!(target_os = "macos") => parse(&command::ask("/usr/sbin/sysctl", &KEYS)?),
+        true => None,
+        false => parse(&root.text(SAVED)),
+    }
+}
+
+/// macOS and its version, as its files have it.
+pub(super) fn os(root: &Root) -> Option<String> {
+    if !is_macos(root) {
         return None;
     }
-    parse(&command::ask("/usr/sbin/sysctl", &["hw", "machdep.cpu.brand_string", "kern.osproductversion"])?)
+    let text = root.text(VERSION);
+    let after = text.split_once("<key>ProductVersion</key>").map(|(_, rest)| rest);
+    let version = after.and_then(|rest| rest.split_once("<string>")?.1.split_once("</string>"));
+    Some(match version.and_then(|(version, _)| clean(version)) {
+        Some(version) => format!("macOS {version}"),
+        None => "macOS".to_owned(),
+    })
+}
+
+/// That a captured Mac's answers are not there.
+pub(super) fn unknown(root: &Root) -> Problem {
+    let why = "what processor and memory it has is not in its files";
+    let remedy = format!("on the Mac: sysctl {} > sysctl.txt, and put that into the tree", KEYS.join(" "));
+    Problem::new(os(root).unwrap_or_default(), why, remedy)
 }
 
 /// What `sysctl` prints: `hw.memsize: 17179869184` and so on.
@@ -40,7 +75,6 @@ fn parse(text: &str) -> Option<Mac> {
     let number = |key: &str| value(key)?.parse::<u64>().ok();
     let is_arm = number("hw.optional.arm64") == Some(1);
     let threads = number("hw.logicalcpu").or(number("hw.ncpu"))? as usize;
-    // The efficiency cores take several times as long: a thread there would be the one that all wait for.
     let fast = number("hw.perflevel0.physicalcpu").map(|cores| cores as usize);
     let has = |key: &str| number(key) == Some(1) || (key == "hw.optional.AdvSIMD" && is_arm);
     let features = FEATURES.iter().filter(|(key, _)| has(key)).map(|(_, name)| (*name).to_owned());
@@ -55,7 +89,8 @@ fn parse(text: &str) -> Option<Mac> {
         cpu: Cpu {
             model: chip.clone(),
             threads_online: threads,
-            cores_online: fast.unwrap_or(cores).clamp(1, threads.max(1)),
+            cores_online: cores.clamp(1, threads.max(1)),
+            fast_cores: fast,
             threads_usable: threads,
             limited_by: None,
             max_mhz: None,
@@ -93,7 +128,10 @@ mod tests {
             (Kind::AppleSilicon, "Apple Mac14,3", "macOS 15.1")
         );
         assert_eq!(mac.cpu.features, ["neon", "dotprod", "i8mm"]);
-        assert_eq!((mac.cpu.threads_online, mac.cpu.cores_online, mac.memory.total_mb), (8, 4, Some(16384)));
+        assert_eq!(
+            (mac.cpu.threads_online, mac.cpu.fast_cores, mac.memory.total_mb),
+            (8, Some(4), Some(16384))
+        );
         assert_eq!(mac.gpu.unwrap().name, "Apple M2 GPU (Metal)");
         assert_eq!(parse("hw.ncpu: many\n"), None);
     }

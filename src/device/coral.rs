@@ -11,7 +11,7 @@ const PCI_ID: (u32, u32) = (0x1ac1, 0x089a);
 /// A port of USB 3 or better, in megabits per second.
 const USB3_MBIT: u64 = 5000;
 
-const LIBRARY: &str = "libedgetpu.so";
+const LIBRARY: &str = "libedgetpu";
 const INSTALL_LIBRARY: &str =
     "sudo apt install libedgetpu1-std from Coral's repository (coral.ai/docs/accelerator/get-started)";
 const INSTALL_DRIVER: &str =

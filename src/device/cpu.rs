@@ -194,6 +194,7 @@ pub(super) fn read(root: &Root, info: &CpuInfo, arch: &str) -> Cpu {
         model: info.name(arch),
         threads_online,
         cores_online: cores,
+        fast_cores: None,
         threads_usable: limit.threads,
         limited_by: limit.reason,
         max_mhz: max_mhz(root).or(info.mhz.map(|mhz| mhz.round() as u64)),

@@ -23,8 +23,9 @@ use crate::av;
 use crate::error::{Error, Result};
 
 /// Environment variables that say where libraries and programs lie.
-pub const VARIABLES: [&str; 7] = [
+pub const VARIABLES: [&str; 8] = [
     "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
     "ORT_DYLIB_PATH",
     "OPENVINO_INSTALL_DIR",
     "INTEL_OPENVINO_DIR",
@@ -107,7 +108,7 @@ pub fn fingerprint(options: &Options) -> Result<Fingerprint> {
 
 fn look(options: &Options, root: &Root) -> Machine {
     let info = CpuInfo::parse(&root.text("proc/cpuinfo"));
-    let mac = if options.live { apple::live() } else { None };
+    let mac = apple::read(root, options.live);
     let board = board(root, &info, mac.as_ref(), options.live);
     let libraries = Libraries::new(root, &board.arch, &options.environment, &options.libraries);
     let packages = packages::installed(root);
@@ -122,6 +123,9 @@ fn look(options: &Options, root: &Root) -> Machine {
     if let Some(mut gpu) = mac.as_ref().and_then(|mac| mac.gpu.clone()) {
         find_runtime(&mut gpu, None, &runtimes, options.build, &mut problems);
         accelerators.push(gpu);
+    }
+    if mac.is_none() && apple::is_macos(root) {
+        problems.push(apple::unknown(root));
     }
     if board.arch == "arm" && info.arm_version.is_some_and(|version| version >= 8) {
         let why = "its processor has 64 bits and its system 32, in which endort's fast arithmetic is missing";
@@ -159,6 +163,9 @@ fn board(root: &Root, info: &CpuInfo, mac: Option<&Mac>, live: bool) -> Board {
     if let Some(mac) = mac {
         (board.kind, board.name, board.arch) = (mac.kind, mac.name.clone(), mac.arch.clone());
         board.os.name.clone_from(&mac.os);
+    }
+    if board.os.name.is_empty() {
+        board.os.name = apple::os(root).unwrap_or_default();
     }
     if board.os.name.is_empty() {
         board.os.name = if live { std::env::consts::OS } else { "unknown system" }.to_owned();

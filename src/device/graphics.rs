@@ -122,8 +122,8 @@ fn intel_npu(probe: &Probe, device: &PciDevice) -> (Accelerator, Option<Hurdle>)
         }
         (Some(_), Some(node)) => probe.node_hurdle(node, "restart", &to_render(node)).or_else(|| {
             let libraries: [(&str, &[&str]); 2] = [
-                ("libze_intel_npu.so.1", &["libze_intel_npu.so", "libze_intel_vpu.so"]),
-                ("Level Zero, libze_loader.so.1", &["libze_loader.so"]),
+                ("libze_intel_npu.so.1", &["libze_intel_npu", "libze_intel_vpu"]),
+                ("Level Zero, libze_loader.so.1", &["libze_loader"]),
             ];
             let usable = |names| probe.libraries.find(names).is_some_and(|found| found.unusable.is_none());
             let (missing, _) = libraries.into_iter().find(|(_, names)| !usable(names))?;

@@ -35,7 +35,7 @@ impl Host {
         let root = Root::new(root);
         let info = CpuInfo::parse(&root.text("proc/cpuinfo"));
         let board = Board::read(&root, &info);
-        if let Some(mac) = live.then(apple::live).flatten() {
+        if let Some(mac) = apple::read(&root, live) {
             return Self {
                 device: mac.name,
                 cpu: mac.cpu.model,

@@ -113,6 +113,9 @@ pub struct Cpu {
     pub threads_online: usize,
     /// Cores that are online, hardware threads of one core counted once.
     pub cores_online: usize,
+    /// How many of them are fast ones, where a system says so (macOS).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fast_cores: Option<usize>,
     /// Hardware threads that a process may keep busy here: affinity and cgroup quota respected.
     pub threads_usable: usize,
     /// What makes `threads_usable` smaller than `threads_online`.

@@ -1,7 +1,7 @@
 //! NVIDIA Jetson: module, Jetson Linux and JetPack, power mode, and its GPU.
 
+use super::binary::version_in;
 use super::info::{Accelerator, AcceleratorKind, Jetson, PowerMode, Problem};
-use super::library::version_in;
 use super::probe::{Hurdle, Probe};
 use super::root::clean;
 
@@ -233,7 +233,7 @@ fn hurdle(probe: &Probe, nodes: &[String]) -> Option<Hurdle> {
     if let Some(hurdle) = probe.node_hurdle(node, "restart", "sudo apt install --reinstall nvidia-l4t-init") {
         return Some(hurdle);
     }
-    if probe.libraries.find(&["libcuda.so"]).is_none_or(|found| found.unusable.is_some()) {
+    if probe.libraries.find(&["libcuda"]).is_none_or(|found| found.unusable.is_some()) {
         return Some(if probe.in_container() {
             Hurdle::new("libcuda.so.1 is not in this container", "start the container with --runtime nvidia")
         } else {
@@ -244,7 +244,7 @@ fn hurdle(probe: &Probe, nodes: &[String]) -> Option<Hurdle> {
 }
 
 fn old_cuda(probe: &Probe, chip: Option<&Chip>) -> Option<Hurdle> {
-    let found = probe.libraries.find(&["libcudart.so"])?;
+    let found = probe.libraries.find(&["libcudart"])?;
     let version = version_in(&found.file_name)?;
     let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
     let (major, minor) = (numbers.next()?, numbers.next()?);

@@ -1,10 +1,12 @@
 //! Finding shared libraries and programs by name, as the dynamic linker and a shell would, and in the folders
-//! where vendors put them. Nothing is loaded: a library is judged by its ELF header.
+//! where vendors put them. Nothing is loaded: a library is judged by its header (ELF; Mach-O on a Mac).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::board::{UNKNOWN_ARCH, elf_machine, machine_name};
+use super::apple;
+use super::binary::Format;
+use super::board::UNKNOWN_ARCH;
 use super::root::Root;
 
 /// Folders that `ld.so` searches on its own (ld.so(8)), besides the one of the architecture.
@@ -27,13 +29,18 @@ const VENDOR_FOLDERS: [&str; 14] = [
     "/opt/tensorrt*/lib",
     "/run/opengl-driver/lib",
 ];
+/// Folders of the same on a Mac: Homebrew's (on Apple's and on Intel's processors) and MacPorts'.
+const MAC_FOLDERS: [&str; 4] =
+    ["/opt/homebrew/lib", "/opt/homebrew/opt/*/lib", "/usr/local/opt/*/lib", "/opt/local/lib"];
 /// Folders of Python's packages, in which the libraries of those from PyPI lie.
-const PYTHON_FOLDERS: [&str; 5] = [
+const PYTHON_FOLDERS: [&str; 7] = [
     "/usr/lib/python3/dist-packages",
     "/usr/lib/python3*/dist-packages",
     "/usr/local/lib/python3*/dist-packages",
     "/usr/local/lib/python3*/site-packages",
     "/usr/lib/python3*/site-packages",
+    "/opt/homebrew/lib/python3*/site-packages",
+    "/Library/Frameworks/Python.framework/Versions/*/lib/python3*/site-packages",
 ];
 /// Folders of libraries inside such packages.
 const PYTHON_PACKAGES: [&str; 6] = [
@@ -77,6 +84,7 @@ pub(super) struct Found {
 pub(super) struct Libraries<'a> {
     root: &'a Root,
     arch: &'a str,
+    format: Format,
     environment: &'a BTreeMap<String, String>,
     /// In the order of the search.
     folders: Vec<Folder>,
@@ -100,19 +108,21 @@ impl<'a> Libraries<'a> {
         environment: &'a BTreeMap<String, String>,
         named: &[PathBuf],
     ) -> Self {
-        let mut search = Self { root, arch, environment, folders: Vec::new() };
+        let format = if apple::is_macos(root) { Format::MachO } else { Format::Elf };
+        let mut search = Self { root, arch, format, environment, folders: Vec::new() };
         for place in named.iter().filter_map(|place| std::path::absolute(place).ok()) {
             let place = place.to_string_lossy();
             // A file is named for its folder's sake; packages put libraries one or two folders below.
-            let folder =
-                if place.contains(".so") { place.rsplit_once('/').map_or("", |(f, _)| f) } else { &place };
+            let is_file = place.contains(format.ending());
+            let folder = if is_file { place.rsplit_once('/').map_or("", |(f, _)| f) } else { &place };
             search.add(folder, "runtime path");
             for below in PYTHON_PACKAGES.iter().chain(&["runtime/lib/*", "lib"]) {
                 search.add_matching(&format!("{folder}/{below}"), "runtime path");
             }
         }
-        for folder in search.variable("LD_LIBRARY_PATH") {
-            search.add(&folder, "LD_LIBRARY_PATH");
+        let path = if format == Format::MachO { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+        for folder in search.variable(path) {
+            search.add(&folder, path);
         }
         for name in ["OPENVINO_INSTALL_DIR", "INTEL_OPENVINO_DIR"] {
             for folder in search.variable(name) {
@@ -130,7 +140,8 @@ impl<'a> Libraries<'a> {
         for folder in SYSTEM_FOLDERS {
             search.add(folder, "library path");
         }
-        for pattern in VENDOR_FOLDERS {
+        let vendors: &[&str] = if format == Format::MachO { &MAC_FOLDERS } else { &VENDOR_FOLDERS };
+        for pattern in vendors {
             search.add_matching(pattern, "known folder");
         }
         let mut python: Vec<String> = Vec::new();
@@ -161,7 +172,7 @@ impl<'a> Libraries<'a> {
             return;
         }
         let mut names = self.root.names(folder);
-        names.retain(|name| name.contains(".so"));
+        names.retain(|name| name.contains(self.format.ending()));
         let (path, found_by) = (folder.to_owned(), found_by.to_owned());
         self.folders.push(Folder { path, inside, found_by, names });
     }
@@ -202,17 +213,16 @@ impl<'a> Libraries<'a> {
     }
 
     /// The best file for one of these libraries: the first in the order of the search that can be used, else the
-    /// first at all. A name is `libx.so`; `libx.so.1` and `libx.so.1.2.3` fit it as well.
+    /// first at all. A name is `libx`; the files are `libx.so`, `libx.so.1` and `libx.so.1.2.3`, on a Mac
+    /// `libx.dylib` and `libx.1.2.3.dylib`.
     pub fn find(&self, names: &[&str]) -> Option<Found> {
         let mut unusable = None;
         for Folder { path: folder, found_by, names: files, .. } in &self.folders {
             for name in names {
-                let fits = |file: &&String| {
-                    file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || is_version(rest))
-                };
+                let version = |file: &str| self.format.version(file, name).map(str::len);
                 // `libx.so.1` rather than `libx.so`, which in some packages is for compilers alone.
-                let mut files: Vec<&String> = files.iter().filter(fits).collect();
-                files.sort_by_key(|file| (file.as_str() == *name, file.matches('.').count()));
+                let mut files: Vec<&String> = files.iter().filter(|file| version(file).is_some()).collect();
+                files.sort_by_key(|file| (version(file) == Some(0), file.matches('.').count()));
                 for file in files {
                     let found = self.judge(&format!("{folder}/{file}"), found_by);
                     if found.unusable.is_none() {
@@ -261,11 +271,12 @@ impl<'a> Libraries<'a> {
         if head.is_empty() {
             return Some("it is empty or cannot be read".to_owned());
         }
-        let Some(machine) = elf_machine(&head) else {
-            return Some("it is no shared library".to_owned());
-        };
-        let made_for = machine_name(machine).unwrap_or("another processor");
-        (made_for != self.arch && self.arch != UNKNOWN_ARCH).then(|| format!("it is made for {made_for}"))
+        let made_for = self.format.made_for(&head);
+        match made_for[..] {
+            [] => Some("it is no shared library".to_owned()),
+            _ if made_for.contains(&self.arch) || self.arch == UNKNOWN_ARCH => None,
+            _ => Some(format!("it is made for {}", made_for.join(" and "))),
+        }
     }
 }
 
@@ -304,18 +315,6 @@ pub(super) fn expand(root: &Root, pattern: &str) -> Vec<String> {
     paths
 }
 
-/// What follows `.so` in the name of a library's file: `.1`, `.1.20.0`, `.2450`.
-fn is_version(rest: &str) -> bool {
-    rest.starts_with('.') && rest[1..].chars().all(|c| c.is_ascii_digit() || c == '.')
-}
-
-/// The version in a library's file name, where it is more than the number of its interface.
-pub(super) fn version_in(file_name: &str) -> Option<String> {
-    let (_, version) = file_name.split_once(".so.")?;
-    let dots = version.matches('.').count();
-    (is_version(&format!(".{version}")) && dots >= 1).then(|| version.to_owned())
-}
-
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
@@ -347,15 +346,18 @@ mod tests {
         symlink("libx.so.2.1.0", folder.path().join("opt/b/lib/libx.so.2")).unwrap();
         write(folder.path(), "usr/lib/libx.so.1.0.0", &elf(62));
         let environment = BTreeMap::new();
-        let found = Libraries::new(&root, "x86_64", &environment, &[]).find(&["libx.so"]).unwrap();
+        let found = Libraries::new(&root, "x86_64", &environment, &[]).find(&["libx"]).unwrap();
         assert_eq!(
             (found.path.as_str(), found.file_name.as_str()),
             ("/opt/b/lib/libx.so.2", "libx.so.2.1.0")
         );
-        assert_eq!((version_in(&found.file_name).as_deref(), found.unusable), (Some("2.1.0"), None));
+        assert_eq!(
+            (crate::device::binary::version_in(&found.file_name).as_deref(), found.unusable),
+            (Some("2.1.0"), None)
+        );
 
         let environment = BTreeMap::from([("LD_LIBRARY_PATH".to_owned(), "relative:/usr/lib".to_owned())]);
-        let found = Libraries::new(&root, "x86_64", &environment, &[]).find(&["libx.so"]).unwrap();
+        let found = Libraries::new(&root, "x86_64", &environment, &[]).find(&["libx"]).unwrap();
         assert_eq!(
             (found.path.as_str(), found.found_by.as_str()),
             ("/usr/lib/libx.so.1.0.0", "LD_LIBRARY_PATH")
@@ -373,19 +375,11 @@ mod tests {
         symlink("libc.so.6", folder.path().join("usr/lib/libc.so")).unwrap();
         let search = Libraries::new(&root, "aarch64", &environment, &[]);
         let why = |name: &str| search.find(&[name]).unwrap().unusable.unwrap();
-        assert_eq!(why("liba.so"), "it is made for x86_64");
-        assert_eq!(why("libb.so"), "it is no shared library");
-        assert_eq!(why("libc.so"), "the link leads nowhere");
-        assert_eq!(why("libd.so"), "it is empty or cannot be read");
+        assert_eq!(why("liba"), "it is made for x86_64");
+        assert_eq!(why("libb"), "it is no shared library");
+        assert_eq!(why("libc"), "the link leads nowhere");
+        assert_eq!(why("libd"), "it is empty or cannot be read");
         assert_eq!(search.named_by("ORT_DYLIB_PATH").unwrap().unusable.unwrap(), "there is no such file");
-        assert_eq!(search.find(&["libe.so"]), None);
-    }
-
-    #[test]
-    fn names_of_other_libraries_do_not_fit() {
-        assert!(is_version(".1") && is_version(".12.3") && !is_version("x.1") && !is_version(".1-gdb.py"));
-        assert_eq!(version_in("libedgetpu.so.1"), None);
-        assert_eq!(version_in("libopenvino.so.2450"), None);
-        assert_eq!(version_in("libnvinfer.so.8.2.1").as_deref(), Some("8.2.1"));
+        assert_eq!(search.find(&["libe"]), None);
     }
 }

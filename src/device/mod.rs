@@ -13,6 +13,7 @@
 
 mod access;
 mod apple;
+mod binary;
 mod board;
 mod bus;
 mod camera;

@@ -127,7 +127,7 @@ fn hurdle(probe: &Probe, device: &PciDevice, node: &str) -> Option<Hurdle> {
     if let Some(hurdle) = probe.node_hurdle(node, load, &format!("sudo chmod 666 {node}")) {
         return Some(hurdle);
     }
-    match probe.libraries.find(&["libcuda.so"]) {
+    match probe.libraries.find(&["libcuda"]) {
         None => {
             let remedy = match (probe.in_container(), probe.board.os.is_like("debian")) {
                 (true, _) => {

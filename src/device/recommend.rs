@@ -192,10 +192,10 @@ fn on_the_processor(machine: &Machine, workload: &Workload) -> Recommendation {
     }
 }
 
-/// One thread per core that may be used. Beyond eight, whether more help is for `endort bench` to say: the
+/// One thread per core that may be used, slow ones left out: all would wait for the thread there. Beyond eight, whether more help is for `endort bench` to say: the
 /// network has a few hundred small steps, and each waits for its slowest thread.
 fn threads(cpu: &Cpu) -> usize {
-    cpu.threads_usable.min(cpu.cores_online).clamp(1, 8)
+    cpu.threads_usable.min(cpu.fast_cores.unwrap_or(cpu.cores_online)).clamp(1, 8)
 }
 
 /// The widest arithmetic that endort uses of the processor; on 32-bit systems it has none of its own.
@@ -280,6 +280,7 @@ mod tests {
             model: "test".to_owned(),
             threads_online: threads,
             cores_online: threads,
+            fast_cores: None,
             threads_usable: threads,
             limited_by: None,
             max_mhz: Some(max_mhz),

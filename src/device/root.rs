@@ -117,6 +117,24 @@ impl Root {
         bytes
     }
 
+    /// Whether a large file holds these bytes.
+    pub fn holds(&self, path: &str, wanted: &[u8]) -> bool {
+        let Some(mut file) = self.open(path).map(|file| file.take(MAX_DATABASE_BYTES)) else { return false };
+        let mut bytes = vec![];
+        loop {
+            // What was read before may hold the beginning.
+            let kept = bytes.len().min(wanted.len());
+            bytes.drain(..bytes.len() - kept);
+            match file.by_ref().take(1 << 20).read_to_end(&mut bytes) {
+                Ok(read) if read > 0 => {}
+                _ => return false,
+            }
+            if bytes.windows(wanted.len().max(1)).any(|window| window == wanted) {
+                return true;
+            }
+        }
+    }
+
     /// A small file as text, without the line break, space or NUL at its end.
     pub fn text(&self, path: &str) -> String {
         let text = String::from_utf8_lossy(&self.bytes(path)).into_owned();

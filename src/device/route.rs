@@ -36,7 +36,7 @@ pub(super) const ONNX_RUNTIME: &str = "ONNX Runtime";
 pub(super) const OPENVINO: &str = "OpenVINO";
 pub(super) const TFLITE: &str = "TensorFlow Lite";
 pub(super) const LITERT: &str = "LiteRT";
-pub(super) const TFLITE_C: &str = "libtensorflowlite_c.so";
+pub(super) const TFLITE_C: &str = "libtensorflowlite_c";
 pub(super) const EDGE_TPU_COMPILER: &str = "Edge TPU compiler";
 pub(super) const TENSORRT: &str = "TensorRT";
 pub(super) const CUDA: &str = "CUDA";
@@ -50,14 +50,15 @@ const BY_TENSORRT: Need = Need::Provider("tensorrt", &[TENSORRT, CUDA, CUDNN]);
 const BY_CUDA: Need = Need::Provider("cuda", &[CUDA, CUDNN]);
 
 /// Best first. A row belongs here once `endort::runtime` executes by it.
-pub(super) const ROUTES: [Route; 11] = [
+pub(super) const ROUTES: [Route; 12] = [
     route(AcceleratorKind::NvidiaGpu, "onnxruntime-tensorrt", Target::Cpu, BY_TENSORRT),
     route(AcceleratorKind::NvidiaGpu, "onnxruntime-cuda", Target::Cpu, BY_CUDA),
     route(AcceleratorKind::NvidiaGpu, "candle-cuda", Target::Cpu, Need::Feature("cuda")),
     route(AcceleratorKind::JetsonGpu, "onnxruntime-tensorrt", Target::Jetson, BY_TENSORRT),
     route(AcceleratorKind::JetsonGpu, "onnxruntime-cuda", Target::Jetson, BY_CUDA),
-    route(AcceleratorKind::JetsonGpu, "candle-cuda", Target::Cpu, Need::Feature("cuda")),
-    route(AcceleratorKind::AppleGpu, "candle-metal", Target::Cpu, Need::Feature("metal")),
+    route(AcceleratorKind::JetsonGpu, "candle-cuda", Target::Jetson, Need::Feature("cuda")),
+    route(AcceleratorKind::AppleGpu, "candle-metal", Target::Apple, Need::Feature("metal")),
+    route(AcceleratorKind::AppleGpu, "onnxruntime-coreml", Target::Apple, Need::Provider("coreml", &[])),
     route(AcceleratorKind::CoralPcie, "edge-tpu", Target::Coral, Need::TfLiteC),
     route(AcceleratorKind::CoralUsb, "edge-tpu", Target::Coral, Need::TfLiteC),
     route(AcceleratorKind::IntelGpu, "openvino-gpu", Target::Intel, Need::OpenVino),
@@ -88,8 +89,8 @@ impl Route {
             Need::TfLiteC => {
                 let found =
                     usable(TFLITE).filter(|found| found.path.iter().any(|path| path.contains(TFLITE_C)));
-                let why = format!("TensorFlow Lite's C library, {TFLITE_C}, was not found");
-                let remedy = format!("put {TFLITE_C}, built from TensorFlow 2.x, into /usr/local/lib");
+                let why = format!("TensorFlow Lite's C library, {TFLITE_C}.so, was not found");
+                let remedy = format!("put {TFLITE_C}.so, built from TensorFlow 2.x, into /usr/local/lib");
                 found.is_none().then(|| Hurdle::new(why, remedy))
             }
             Need::Provider(provider, behind) => {
@@ -98,6 +99,7 @@ impl Route {
                     let why = format!("no ONNX Runtime with its {provider} provider was found");
                     let remedy = match self.accelerator {
                         AcceleratorKind::JetsonGpu => "install NVIDIA's onnxruntime-gpu for this JetPack",
+                        AcceleratorKind::AppleGpu => "pip install onnxruntime",
                         _ => "pip install onnxruntime-gpu",
                     };
                     return Some(Hurdle::new(why, remedy));

@@ -1,7 +1,8 @@
 //! Inference runtimes on a machine: what is built into endort and every vendor library that is found.
 
+use super::binary::version_in;
 use super::info::RuntimeFound;
-use super::library::{Found, version_in};
+use super::library::Found;
 use super::probe::Probe;
 use super::recommend::{Build, CPU_RUNTIME};
 use super::root::clean;
@@ -27,22 +28,22 @@ const fn known(name: &'static str, libraries: &'static [&'static str], python: &
 }
 
 const KNOWN: [Known; 8] = [
-    Known { variable: Some("ORT_DYLIB_PATH"), ..known(ONNX_RUNTIME, &["libonnxruntime.so"], "onnxruntime") },
+    Known { variable: Some("ORT_DYLIB_PATH"), ..known(ONNX_RUNTIME, &["libonnxruntime"], "onnxruntime") },
     // endort opens the C interface; the other is looked for to say that the C interface is missing.
-    known(OPENVINO, &[OPENVINO_C, "libopenvino.so"], "openvino"),
-    known(TFLITE, &[TFLITE_C, "libtensorflow-lite.so"], "tflite_runtime"),
-    known(LITERT, &["libLiteRt.so"], "ai_edge_litert"),
+    known(OPENVINO, &[OPENVINO_C, "libopenvino"], "openvino"),
+    known(TFLITE, &[TFLITE_C, "libtensorflow-lite"], "tflite_runtime"),
+    known(LITERT, &["libLiteRt"], "ai_edge_litert"),
     Known {
         packages: &["libedgetpu1-std", "libedgetpu1-max"],
-        ..known("Edge TPU runtime", &["libedgetpu.so"], "pycoral")
+        ..known("Edge TPU runtime", &["libedgetpu"], "pycoral")
     },
-    Known { packages: &["libnvinfer10", "libnvinfer8"], ..known(TENSORRT, &["libnvinfer.so"], "tensorrt") },
-    known(CUDA, &["libcudart.so"], "nvidia_cuda_runtime"),
-    known(CUDNN, &["libcudnn.so"], "nvidia_cudnn"),
+    Known { packages: &["libnvinfer10", "libnvinfer8"], ..known(TENSORRT, &["libnvinfer"], "tensorrt") },
+    known(CUDA, &["libcudart"], "nvidia_cuda_runtime"),
+    known(CUDNN, &["libcudnn"], "nvidia_cudnn"),
 ];
 /// The first ONNX Runtime whose interface endort speaks.
 const MIN_ONNX_RUNTIME: (u32, u32) = (1, 12);
-const OPENVINO_C: &str = "libopenvino_c.so";
+const OPENVINO_C: &str = "libopenvino_c";
 /// Programs that belong to them.
 const PROGRAMS: [(&str, &str); 2] =
     [("trtexec (TensorRT)", "trtexec"), (EDGE_TPU_COMPILER, "edgetpu_compiler")];
@@ -75,7 +76,8 @@ pub(super) fn find(probe: &Probe, build: Build) -> Vec<RuntimeFound> {
             entry.providers = providers(probe, entry.path.as_deref().unwrap_or_default());
         }
         if known.name == OPENVINO && !entry.path.as_ref().is_some_and(|path| path.contains(OPENVINO_C)) {
-            entry.unusable = entry.unusable.or(Some(format!("its C interface, {OPENVINO_C}, is not there")));
+            entry.unusable =
+                entry.unusable.or(Some(format!("its C interface, {OPENVINO_C}.so, is not there")));
         }
         runtimes.push(entry);
     }
@@ -102,8 +104,12 @@ fn is_older(version: &str, than: (u32, u32)) -> bool {
     numbers.next().zip(numbers.next()).is_some_and(|found| found < than)
 }
 
-/// Providers whose library lies beside ONNX Runtime's.
+/// Providers whose library lies beside ONNX Runtime's; CoreML's is part of that itself.
 fn providers(probe: &Probe, path: &str) -> Vec<String> {
+    if path.ends_with(".dylib") {
+        let has = probe.root.holds(path, b"CoreMLExecutionProvider");
+        return has.then(|| "coreml".to_owned()).into_iter().collect();
+    }
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let beside =
         |name: &&'static str| probe.root.exists(&format!("{folder}/libonnxruntime_providers_{name}.so"));

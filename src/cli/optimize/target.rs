@@ -135,7 +135,7 @@ fn target_of(runtime: &str, recommended: Target) -> Target {
     match runtime {
         "edge-tpu" => Target::Coral,
         "tflite-cpu" => Target::RaspberryPi,
-        "onnxruntime-coreml" => Target::Apple,
+        "onnxruntime-coreml" | "candle-metal" => Target::Apple,
         "onnxruntime-cuda" | "onnxruntime-tensorrt" => recommended,
         name if name.starts_with("openvino") => Target::Intel,
         _ => Target::Cpu,
