@@ -34,9 +34,11 @@ pub fn decode(bytes: &[u8]) -> Read<Model> {
     let subgraphs = root.tables(2)?;
     let main = subgraphs.first().ok_or("holds no subgraph")?;
     let mut model = Model { description: root.text(3)?, ..Model::default() };
+    let mut variables = vec![];
     for tensor in main.tables(0)? {
         let read = read_tensor(&tensor, &buffers, &mut copied)?;
         model.tensors.push(read);
+        variables.push(tensor.flag(5)?);
     }
     let count = model.tensors.len();
     let checked = |ids: Vec<i32>| -> Read<Vec<Option<usize>>> {
@@ -62,6 +64,7 @@ pub fn decode(bytes: &[u8]) -> Read<Model> {
         let (inputs, outputs) = (checked(table.integers(1)?)?, present(table.integers(2)?)?);
         model.operators.push(Operator { code, custom, version, inputs, outputs, attributes });
     }
+    super::order::check(&model, &variables)?;
     Ok(model)
 }
 

@@ -8,6 +8,7 @@ mod interface;
 mod layout;
 pub mod model;
 mod movement;
+mod order;
 pub mod schema;
 mod windows;
 mod write;
