@@ -53,6 +53,22 @@ pub enum Error {
         /// What the decoder said.
         detail: String,
     },
+    /// A folder of ground truth that does not go together.
+    #[error("{path}: {detail}", path = path.display())]
+    GroundTruth {
+        /// The folder or file.
+        path: PathBuf,
+        /// What does not fit.
+        detail: String,
+    },
+    /// A file that is no report of `endort bench`.
+    #[error("{path}: is not a report of endort bench --json: {detail}", path = path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        detail: String,
+    },
     /// A source that was delivering frames stopped doing so.
     #[error("{source_name}: lost the source: {detail}")]
     SourceLost {
@@ -184,6 +200,10 @@ impl Error {
             Self::NoInput { .. } => "name a file, a folder, a glob, '-', an address or synthetic",
             Self::Media { .. } => "check with ffprobe that FFmpeg can read it",
             Self::Picture { .. } => "check that the picture is whole (endort stream takes videos)",
+            Self::GroundTruth { .. } => {
+                "a folder of ground truth has images/ and masks/ with equal names and sizes"
+            }
+            Self::Report { .. } => "make one with endort bench --json FILE",
             Self::SourceLost { .. } => "check the cable, the address and the sender",
             Self::TooLarge { .. } => "scale it down before giving it to endort",
             Self::Model { .. } | Self::NoModel { .. } => {

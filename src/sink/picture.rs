@@ -54,10 +54,10 @@ pub fn write_mask(path: &Path, width: usize, height: usize, samples: &[u8]) -> R
 ///
 /// # Errors
 ///
-/// [`Error::Media`] if it cannot be coded, as with a side beyond JPEG's 65535.
+/// [`Error::Output`] if it cannot be coded, as with a side beyond JPEG's 65535.
 pub fn encode_jpeg(picture: &Picture, quality: u8) -> Result<Vec<u8>> {
     encode(picture, ImageFormat::Jpeg, quality)
-        .map_err(|detail| Error::Media { source_name: "picture".to_owned(), detail })
+        .map_err(|detail| Error::Output { path: "picture".into(), detail })
 }
 
 fn encode(picture: &Picture, format: ImageFormat, quality: u8) -> Result<Vec<u8>, String> {

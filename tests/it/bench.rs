@@ -157,11 +157,9 @@ fn compare_tells_a_change_from_noise() {
     sandbox.write("other.json", "{\"no\": \"report\"}");
     let args = ["bench", &source, "--compare", "other.json"];
     let run = sandbox.endort(args).finish().code(1).stdout("");
-    assert!(
-        run.stderr.starts_with("endort: other.json: is not a report of endort bench --json"),
-        "{}",
-        run.stderr
-    );
+    let told = &run.stderr;
+    assert!(told.starts_with("endort: other.json: is not a report of endort bench --json"), "{told}");
+    assert!(told.ends_with("; make one with endort bench --json FILE\n"), "{told}");
 }
 
 #[test]
@@ -189,7 +187,12 @@ fn ground_truth_adds_accuracy() {
     std::fs::remove_file(sandbox.file("truth/masks/b.png")).unwrap();
     let source = clip("h264.mp4").display().to_string();
     let run = sandbox.endort(["bench", &source].into_iter().chain(args)).finish().code(1).stdout("");
-    assert!(run.stderr.contains("holds no mask for"), "{}", run.stderr);
+    let remedy = "has images/ and masks/ with equal names and sizes\n";
+    assert!(run.stderr.contains("holds no mask for") && run.stderr.ends_with(remedy), "{}", run.stderr);
+    let path = sandbox.file("truth/masks/b.png");
+    GrayImage::new(20, 10).save(path).unwrap();
+    let run = sandbox.endort(["bench", &source].into_iter().chain(args)).finish().code(1).stdout("");
+    assert!(run.stderr.contains("b.png: is 20x10, its picture 64x48"), "{}", run.stderr);
 }
 
 #[test]

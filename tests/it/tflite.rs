@@ -285,6 +285,34 @@ fn hostile_files_are_errors_and_nothing_worse() {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
 }
 
+#[test]
+fn operators_find_their_inputs_or_the_file_is_refused() {
+    let relu = |from, to| Operator {
+        code: schema::RELU,
+        custom: None,
+        version: 1,
+        inputs: vec![Some(from)],
+        outputs: vec![to],
+        attributes: Attributes::None,
+    };
+    let network = |operators: Vec<Operator>, hidden: &[usize]| {
+        let float = |name: &str, shape: &[usize]| tensor(name, shape, Kind::F32, None);
+        let tensors = vec![float("image", &[1, 4]), float("hidden", hidden), float("mask", &[1, 4])];
+        let model = Model { tensors, operators, inputs: vec![0], outputs: vec![2], ..Model::default() };
+        tflite::decode(&tflite::encode(&model)).map(drop).map_err(|e| e.to_string())
+    };
+    assert_eq!(network(vec![relu(0, 1), relu(1, 2)], &[1, 4]), Ok(()));
+    for (operators, hidden, words) in [
+        (vec![relu(1, 2), relu(0, 1)], [1, 4], "RELU uses \"hidden\" before it is there"),
+        (vec![relu(0, 1), relu(0, 1), relu(1, 2)], [1, 4], "\"hidden\" is computed although"),
+        (vec![relu(0, 1)], [1, 4], "nothing computes the output \"mask\""),
+        (vec![relu(0, 1), relu(1, 2)], [2, 2], "RELU makes"),
+    ] {
+        let told = network(operators, &hidden).unwrap_err();
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn coral_s_compiler_is_run_where_it_is_there() {

@@ -26,23 +26,24 @@ pub fn measure(
     let images = pictures(&folder.join("images"))?;
     let masks = pictures(&folder.join("masks"))?;
     bar.set_length(images.len() as u64);
+    // Before the first is measured: nobody wants to hear at the end that the last has no mask.
+    let without = images.iter().find(|(stem, _)| !masks.contains_key(*stem));
+    if let Some((_, image)) = without {
+        let detail = format!("holds no mask for {}", image.display());
+        return Err(Error::GroundTruth { path: folder.join("masks"), detail });
+    }
     let mut accuracy = Accuracy::new();
     for (stem, image) in &images {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let mask = masks.get(stem).ok_or_else(|| Error::NoInput {
-            source_name: folder.join("masks").display().to_string(),
-            detail: format!("holds no mask for {}", image.display()),
-        })?;
+        let Some(mask) = masks.get(stem) else { continue };
         let picture = picture::decode_file(image, stem)?;
         let (width, height) = (picture.width(), picture.height());
         let truth = picture::decode_file(mask, stem)?;
         if (truth.width(), truth.height()) != (width, height) {
-            return Err(Error::Media {
-                source_name: mask.display().to_string(),
-                detail: format!("is {}x{}, its picture {width}x{height}", truth.width(), truth.height()),
-            });
+            let detail = format!("is {}x{}, its picture {width}x{height}", truth.width(), truth.height());
+            return Err(Error::GroundTruth { path: mask.clone(), detail });
         }
         let analysis = analyzer.analyze(&Frame::still(stem.as_str(), picture))?;
         accuracy.add(&analysis.findings, &mask_values(&truth), width, height)?;
@@ -60,10 +61,8 @@ fn pictures(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
         let source::Location::File(path) = input.location else { continue };
         let stem = input.relative.with_extension("").display().to_string();
         if let Some(other) = by_stem.insert(stem, path.clone()) {
-            return Err(Error::NoInput {
-                source_name: spec,
-                detail: format!("holds both {} and {}", other.display(), path.display()),
-            });
+            let detail = format!("holds both {} and {}", other.display(), path.display());
+            return Err(Error::GroundTruth { path: folder.to_owned(), detail });
         }
     }
     Ok(by_stem)

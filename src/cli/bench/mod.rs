@@ -417,10 +417,8 @@ fn read_report(path: &Path) -> Result<Report> {
         });
     }
     let text = fs::read_to_string(path).map_err(Error::read(path))?;
-    serde_json::from_str(&text).map_err(|error| Error::Media {
-        source_name: path.display().to_string(),
-        detail: format!("is not a report of endort bench --json: {error}"),
-    })
+    serde_json::from_str(&text)
+        .map_err(|error| Error::Report { path: path.to_owned(), detail: error.to_string() })
 }
 
 /// Writes a file that is there as a whole or not at all.

@@ -1,4 +1,5 @@
-//! Whether every operator finds its inputs: vendors' runtimes take that on trust, and crash where it fails.
+//! Whether every operator finds its inputs, and leaves what it says: vendors' runtimes take that on trust, and crash
+//! where it fails.
 
 use super::model::Model;
 use super::schema;
@@ -20,6 +21,12 @@ pub(super) fn check(model: &Model, variables: &[bool]) -> Result<(), String> {
             let user = schema::name(operator.code).unwrap_or("an operator");
             return Err(format!("{user} uses {:?} before it is there", name(id)));
         }
+        let shape = |id: Option<usize>| id.map(|id| &model.tensors[id].shape);
+        let (x, y) = (operator.inputs.first().copied().flatten(), operator.outputs.first().copied());
+        if keeps_shape(operator.code) && shape(x) != shape(y) {
+            let user = schema::name(operator.code).unwrap_or("an operator");
+            return Err(format!("{user} makes {:?} of {:?}", shape(y), shape(x)));
+        }
         for &id in &operator.outputs {
             if std::mem::replace(&mut given[id], true) {
                 return Err(format!("{:?} is computed although it is there already", name(id)));
@@ -30,4 +37,31 @@ pub(super) fn check(model: &Model, variables: &[bool]) -> Result<(), String> {
         Some(&id) => Err(format!("nothing computes the output {:?}", name(id))),
         None => Ok(()),
     }
+}
+
+/// Functions of each value.
+fn keeps_shape(code: schema::Code) -> bool {
+    matches!(
+        code,
+        schema::ABS
+            | schema::CEIL
+            | schema::DEQUANTIZE
+            | schema::ELU
+            | schema::EXP
+            | schema::FLOOR
+            | schema::HARD_SWISH
+            | schema::LEAKY_RELU
+            | schema::LOG
+            | schema::LOGISTIC
+            | schema::NEG
+            | schema::PRELU
+            | schema::QUANTIZE
+            | schema::RELU
+            | schema::RELU6
+            | schema::RELU_N1_TO_1
+            | schema::RSQRT
+            | schema::SOFTMAX
+            | schema::SQRT
+            | schema::TANH
+    )
 }
