@@ -302,9 +302,20 @@ fn operators_find_their_inputs_or_the_file_is_refused() {
         tflite::decode(&tflite::encode(&model)).map(drop).map_err(|e| e.to_string())
     };
     assert_eq!(network(vec![relu(0, 1), relu(1, 2)], &[1, 4]), Ok(()));
+    let image = tensor("image", &[1, 4], Kind::F32, None);
+    let mask = Tensor { quantization: None, ..tensor("mask", &[1, 4], Kind::I8, None) };
+    let tensors = vec![image, mask];
+    let model =
+        Model { tensors, operators: vec![relu(0, 1)], inputs: vec![0], outputs: vec![1], ..Model::default() };
+    let told = tflite::decode(&tflite::encode(&model)).unwrap_err().to_string();
+    assert!(told.contains("RELU computes with \"mask\", integers without a scale"), "{told}");
     for (operators, hidden, words) in [
         (vec![relu(1, 2), relu(0, 1)], [1, 4], "RELU uses \"hidden\" before it is there"),
-        (vec![relu(0, 1), relu(0, 1), relu(1, 2)], [1, 4], "\"hidden\" is computed although"),
+        (
+            vec![relu(0, 1), relu(0, 1), relu(1, 2)],
+            [1, 4],
+            "RELU computes \"hidden\", which is there already",
+        ),
         (vec![relu(0, 1)], [1, 4], "nothing computes the output \"mask\""),
         (vec![relu(0, 1), relu(1, 2)], [2, 2], "RELU makes"),
     ] {

@@ -64,7 +64,7 @@ pub fn decode(bytes: &[u8]) -> Read<Model> {
         let (inputs, outputs) = (checked(table.integers(1)?)?, present(table.integers(2)?)?);
         model.operators.push(Operator { code, custom, version, inputs, outputs, attributes });
     }
-    super::order::check(&model, &variables)?;
+    super::sound::check(&model, &variables)?;
     Ok(model)
 }
 

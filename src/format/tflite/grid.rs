@@ -50,7 +50,7 @@ fn activation(q: &Quantization) -> Result<model::Quantization, String> {
 }
 
 /// Operators that compute on 8 bits, with the version from which on they do.
-fn integer_version(code: Code) -> Option<i32> {
+pub(super) fn integer_version(code: Code) -> Option<i32> {
     Some(match code {
         schema::ADD
         | schema::AVERAGE_POOL_2D
@@ -86,7 +86,7 @@ fn integer_version(code: Code) -> Option<i32> {
 }
 
 /// Operators that move values without changing them.
-fn moves(code: Code) -> bool {
+pub(super) fn moves(code: Code) -> bool {
     matches!(
         code,
         schema::PAD

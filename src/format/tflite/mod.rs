@@ -8,8 +8,8 @@ mod interface;
 mod layout;
 pub mod model;
 mod movement;
-mod order;
 pub mod schema;
+mod sound;
 mod windows;
 mod write;
 
