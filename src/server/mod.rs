@@ -219,7 +219,7 @@ impl Server {
 
     /// Ends rooms, then connections, in order and within limits.
     pub fn stop(mut self) {
-        self.shared.rooms.close();
+        self.shared.rooms.close(OPERATOR);
         self.shared.stop.cancel();
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();

@@ -347,6 +347,7 @@ fn the_audit_log_says_who_did_what_and_a_broken_one_is_not_continued() {
     assert_eq!(events, ["server_started", "room_started", "room_started", "room_ended", "room_stopped"]);
     assert_eq!((&lines[2]["user"], &lines[2]["max_latency_ms"]), (&"desk".into(), &90.0.into()));
     assert_eq!((&lines[3]["room"], &lines[3]["state"]), (&"or-2".into(), &"stopped".into()));
+    assert_eq!((&lines[3]["user"], &lines[4]["user"]), (&"desk".into(), &"desk".into()));
     assert_eq!(lines[1]["model_sha256"].as_str().unwrap().len(), 64);
     assert!(!text.contains("hunter2") && !text.contains(OPERATE));
     let run = |sandbox: &Sandbox| {
@@ -361,4 +362,46 @@ fn the_audit_log_says_who_did_what_and_a_broken_one_is_not_continued() {
         "{}",
         broken.stderr
     );
+}
+
+#[test]
+fn the_audit_log_says_who_ended_each_room() {
+    let sandbox = Sandbox::new();
+    sandbox.write("tokens", format!("operate desk {OPERATE}\n"));
+    let args = ["--token-file", "tokens", "--audit-log", "audit.jsonl"];
+    let rooms = ["--room", "short=synthetic:64x64@30,frames=15", "--room", "long=synthetic:64x64@10"];
+    let server = Server::start_in(sandbox, &[&args[..], &rooms].concat());
+    let lines = |server: &Sandbox| -> Vec<serde_json::Value> {
+        server.read("audit.jsonl").lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let ended = |lines: &[serde_json::Value], room: &str| {
+        let mut found = lines.iter().filter(|line| line["event"] == "room_ended" && line["room"] == room);
+        found.next().map(|line| (line["user"].clone(), line["state"].clone()))
+    };
+    let begin = Instant::now();
+    while ended(&lines(&server.sandbox), "short").is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let bearer = format!("Authorization: Bearer {OPERATE}");
+    let headers = [bearer.as_str(), "Content-Type: application/json"];
+    let call = |path: &str, body: &str| {
+        server.ask("POST", &format!("{API}/video/{path}"), &headers, body.as_bytes())
+    };
+    call("start-stream", r#"{"room":"mine","source":"synthetic:64x64@10"}"#).status(201);
+    call("stop-stream", r#"{"room":"mine"}"#).status(200);
+    // A room that has ended by itself was not ended by whoever stops it afterwards.
+    call("stop-stream", r#"{"room":"short"}"#).status(200);
+    let file = server.sandbox.file("audit.jsonl");
+    // SAFETY: a signal to our own child, which has not been waited for.
+    unsafe { libc::kill(server.process() as i32, libc::SIGTERM) };
+    let begin = Instant::now();
+    while !std::fs::read_to_string(&file).unwrap().contains("\"server_stopped\"") {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let lines = lines(&server.sandbox);
+    for (room, user) in [("short", "the room itself"), ("mine", "desk"), ("long", "operator of this box")] {
+        assert_eq!(ended(&lines, room), Some((user.into(), "stopped".into())), "{room}");
+    }
 }

@@ -48,7 +48,7 @@ pub(super) fn start(asked: &Asked, shared: &Arc<Shared>) -> Reply {
     };
     if let Err(error) = shared.note_room("room_started", &asked.user, &asked.id, &room) {
         // What cannot be accounted for does not run.
-        room.stop();
+        room.stop(&asked.user);
         return Problem::from(&error).into();
     }
     let started =
@@ -79,7 +79,7 @@ pub(super) fn stop(asked: &Asked, shared: &Arc<Shared>) -> Reply {
         _ => return Problem::new(422, "name the room by stream_id or by room, one of the two").into(),
     };
     let Some(room) = room else { return unknown() };
-    room.stop();
+    room.stop(&asked.user);
     if let Err(error) = shared.note_room("room_stopped", &asked.user, &asked.id, &room) {
         shared.log.warn("audit_failed", [("detail", error.to_string().into())]);
     }

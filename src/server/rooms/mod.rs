@@ -261,12 +261,12 @@ impl Rooms {
         Stats { all: sum.figures(target_fps), rooms: each }
     }
 
-    /// Stops every room, all at once, and starts no more.
-    pub(super) fn close(&self) {
+    /// Stops every room on behalf of `user`, all at once, and starts no more.
+    pub(super) fn close(&self, user: &str) {
         self.closed.store(true, Ordering::Release);
         let rooms = self.all();
-        rooms.iter().for_each(|room| room.cancel());
-        rooms.iter().for_each(|room| room.stop());
+        rooms.iter().for_each(|room| room.cancel(user));
+        rooms.iter().for_each(|room| room.stop(user));
     }
 
     /// Whether the server stops.

@@ -7,7 +7,7 @@ mod state;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -79,6 +79,8 @@ pub(in crate::server) struct Room {
     progress: Progress,
     clock: RealClock,
     cancel: Cancel,
+    /// Whoever stopped it; nobody where it ends by itself.
+    stopped_by: OnceLock<String>,
     log: Log,
     audit: Option<Arc<Audit>>,
     reconnects: AtomicU64,
@@ -166,6 +168,7 @@ impl Room {
                 progress: Progress::telling_drops(on_dropped),
                 clock: RealClock::new(),
                 cancel: Cancel::new(),
+                stopped_by: OnceLock::new(),
                 log,
                 audit,
                 reconnects: AtomicU64::new(0),
@@ -183,14 +186,16 @@ impl Room {
         Ok(room)
     }
 
-    /// Asks the room to stop; it goes on for a moment.
-    pub(super) fn cancel(&self) {
+    /// Asks the room to stop, on behalf of `user`; it goes on for a moment.
+    pub(super) fn cancel(&self, user: &str) {
+        // Whoever was first has stopped it.
+        self.stopped_by.get_or_init(|| user.to_owned());
         self.cancel.cancel();
     }
 
-    /// Stops the room and waits until it has ended, within limits.
-    pub(in crate::server) fn stop(&self) {
-        self.cancel.cancel();
+    /// Stops the room on behalf of `user` and waits until it has ended, within limits.
+    pub(in crate::server) fn stop(&self, user: &str) {
+        self.cancel(user);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return };
         let until = Instant::now() + STOP_TIME;

@@ -10,7 +10,6 @@ use super::outlet::Outlet;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Analyzer, Pace, Policy, RunOptions};
-use crate::server::OPERATOR;
 use crate::server::api::State;
 use crate::server::log::Level;
 use crate::server::rooms::push::Pushed;
@@ -19,6 +18,8 @@ use crate::source::{self, EventHandler, HwDecode, OpenOptions, Source, SourceEve
 
 /// Pause before a source that failed is opened again; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Who ended a room that nobody stopped, as the audit log names it; names of tokens have no spaces.
+const ITSELF: &str = "the room itself";
 /// How often a pause looks whether the room is stopped.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -91,7 +92,10 @@ impl Room {
                 ("frames", figures.frames_processed.into()),
                 ("findings", self.show.findings().into()),
             ];
-            if let Err(error) = audit.append("room_ended", OPERATOR, fields) {
+            // What ends by itself says why; whoever stopped a room need not.
+            let stopped_by = self.stopped_by.get().filter(|_| detail.is_none());
+            let user = stopped_by.map_or(ITSELF, String::as_str);
+            if let Err(error) = audit.append("room_ended", user, fields) {
                 self.log.warn("audit_failed", [("detail", error.to_string().into())]);
             }
         }
