@@ -45,6 +45,7 @@ fn show(event: StreamEvent) {
             );
         }
         StreamEvent::Dropped(id) => println!("frame {id:>4}: dropped, a newer one was there"),
+        StreamEvent::NotAnalysed(id) => println!("frame {id:>4}: not analysed"),
     }
 }
 

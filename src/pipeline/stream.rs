@@ -42,6 +42,8 @@ pub enum StreamEvent {
     Result(Box<StreamResult>),
     /// A frame was skipped because a newer one was there.
     Dropped(FrameId),
+    /// A frame was skipped because the analyzer had no answer ([`Error::NotAnalysed`]).
+    NotAnalysed(FrameId),
 }
 
 /// An analysed frame.
@@ -183,7 +185,7 @@ fn work(inner: &Inner, mut analyzer: Box<dyn Analyzer>) -> Result<RunReport> {
         let analysis = match analyzer.analyze(&frame) {
             Err(Error::NotAnalysed { .. }) if inner.options.policy == Policy::NewestWins => {
                 account.report.dropped += 1;
-                inner.emit(StreamEvent::Dropped(frame.id));
+                inner.emit(StreamEvent::NotAnalysed(frame.id));
                 continue;
             }
             outcome => outcome?,

@@ -464,7 +464,7 @@ mod pushed {
             while let Some(event) = stream.get_result(timeout) {
                 answered.push(match event {
                     StreamEvent::Result(result) => result.record.frame_id,
-                    StreamEvent::Dropped(id) => id.0,
+                    StreamEvent::Dropped(id) | StreamEvent::NotAnalysed(id) => id.0,
                 });
             }
         };

@@ -16,7 +16,7 @@ pub struct Limits {
     pub target_bytes: usize,
     /// Bytes of a picture in a request's body.
     pub picture_bytes: u64,
-    /// Bytes of any other body.
+    /// Bytes of any other body, and of a WebSocket's text message.
     pub control_bytes: u64,
     /// Bytes of all bodies that are held at once.
     pub body_memory: u64,
@@ -74,7 +74,7 @@ impl Default for Limits {
 pub enum Bound {
     /// [`Limits::connections`]
     Connections,
-    /// The system's limit on open files, met by `accept`.
+    /// The system's limit on open files, met by `accept` or by what a WebSocket session needs.
     Descriptors,
     /// [`Limits::websockets`]
     Websockets,
@@ -86,7 +86,7 @@ pub enum Bound {
     BodyBytes,
     /// [`Limits::body_memory`]
     BodyMemory,
-    /// [`Limits::message_bytes`]
+    /// [`Limits::message_bytes`], and [`Limits::control_bytes`] in a text message.
     MessageBytes,
     /// [`Limits::head_time`]
     HeadTime,

@@ -81,6 +81,21 @@ impl Run {
         self
     }
 
+    /// Runs it with this many open files at most.
+    pub fn with_descriptors(self, limit: usize) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &limit.to_string()]);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        command.current_dir(self.command.get_current_dir().unwrap());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self { command }
+    }
+
     /// Runs it to its end.
     pub fn finish(mut self) -> Finished {
         let output = self.command.stdin(Stdio::null()).output().unwrap();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::program::Sandbox;
+use crate::program::{Run, Sandbox};
 
 /// The prefix of the API.
 pub const API: &str = "/api/v1/realtime";
@@ -28,13 +28,18 @@ impl Server {
     }
 
     pub fn start_in(sandbox: Sandbox, args: &[&str]) -> Self {
+        Self::start_as(sandbox, args, |run| run)
+    }
+
+    /// A server in a process that is changed before it starts.
+    pub fn start_as(sandbox: Sandbox, args: &[&str], change: impl FnOnce(Run) -> Run) -> Self {
         let log = sandbox.file("serve.log");
         let scripted = ["--runtime", "scripted:"];
         let runtime: &[&str] =
             if args.iter().any(|arg| ["--runtime", "--model"].contains(arg)) { &[] } else { &scripted };
         let listen: &[&str] = if args.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         let args = [&["serve", "-v"], listen, runtime, args].concat();
-        let mut child = sandbox.endort(args).start_logging_to(&log);
+        let mut child = change(sandbox.endort(args)).start_logging_to(&log);
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
         let address = url.trim().split("://").nth(1).and_then(|rest| rest.trim_end_matches('/').parse().ok());

@@ -2,17 +2,20 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use endort::Error;
 use endort::server::auth::{Origins, Tokens};
 use endort::server::limits::Limits;
 use endort::server::log::Log;
-use endort::server::{Defaults, Options, Server};
+use endort::server::{Defaults, Device, Options, Server};
 use serde_json::{Value, json};
 
-use crate::serve::{API, Answer};
+use crate::program::Sandbox;
+use crate::serve::{self, API, Answer};
+use crate::serve_door::descriptors;
+use crate::serve_websocket::{BINARY, Client, FIN, TEXT, masked};
 
 /// A server within this process; what it is told to load does not exist.
 struct Small {
@@ -22,6 +25,11 @@ struct Small {
 
 impl Small {
     fn start(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::with_device(change, Arc::new(|| Ok(Value::Null)))
+    }
+
+    /// A server that answers this to who asks about the device.
+    fn with_device(change: impl FnOnce(&mut Limits), device: Device) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let options = Options {
@@ -42,7 +50,7 @@ impl Small {
             rooms: vec![],
             model: "none".to_owned(),
             loader: Arc::new(|name, _| Err(Error::NoModel { model: name.to_owned(), detail: String::new() })),
-            device: Arc::new(|| Ok(Value::Null)),
+            device,
             log: Log::new(Arc::new(|_| {})),
             audit: None,
         };
@@ -70,6 +78,15 @@ impl Small {
         Answer::read(&mut self.send(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())))
     }
 
+    /// Waits until a bound was hit.
+    fn wait_for_hit(&self, bound: &str) {
+        let begin = Instant::now();
+        while self.hits(bound) == 0 {
+            assert!(begin.elapsed() < PATIENCE, "{bound} was not hit");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn hits(&self, bound: &str) -> u64 {
         let answer = Answer::read(&mut self.send("GET /metrics\r\nConnection: close\r\n\r\n"));
         let metrics = answer.status(200).text();
@@ -84,6 +101,10 @@ impl Drop for Small {
     }
 }
 
+/// Longest time for what happens at once on a box that has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const DEVICE: &str = "GET /api/v1/realtime/edge/device-info\r\n\r\n";
 const HEALTH: &str = "GET /healthz\r\n\r\n";
 
 fn upgrade() -> String {
@@ -176,4 +197,141 @@ fn there_are_so_many_rooms_and_one_that_has_ended_gives_way() {
     assert_eq!(small.hits("rooms"), 1);
     small.post("/video/stop-stream", &json!({ "room": "a" })).status(200);
     start("c").status(201);
+}
+
+#[test]
+fn a_head_has_a_time_from_its_first_byte() {
+    let small = Small::start(|limits| limits.head_time = Duration::from_millis(300));
+    // It says nothing for longer than that first: this is another bound.
+    let mut slow = small.connect();
+    std::thread::sleep(Duration::from_millis(500));
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHo").unwrap();
+    Answer::read(&mut slow).problem(408);
+    assert_eq!(small.hits("head_time"), 1);
+}
+
+#[test]
+fn who_does_not_read_an_answer_in_time_does_not_get_the_rest() {
+    const LENGTH: usize = 48 << 20;
+    let device: Device = Arc::new(|| Ok(Value::String("x".repeat(LENGTH))));
+    let small = Small::with_device(|limits| limits.write_time = Duration::from_secs(1), device);
+    let mut lazy = small.send(DEVICE);
+    small.wait_for_hit("write_time");
+    let mut rest = Vec::new();
+    let _ = lazy.read_to_end(&mut rest);
+    assert!(rest.starts_with(b"HTTP/1.1 200 ") && rest.len() < LENGTH, "{} bytes", rest.len());
+    Answer::read(&mut small.send(HEALTH)).status(200);
+}
+
+#[test]
+fn a_request_that_waits_too_long_for_its_turn_is_told_to_come_again() {
+    let (leave, wait) = mpsc::channel::<()>();
+    let (entered, began) = mpsc::channel();
+    let (wait, entered) = (Mutex::new(wait), Mutex::new(entered));
+    let device: Device = Arc::new(move || {
+        entered.lock().unwrap().send(()).unwrap();
+        let _ = wait.lock().unwrap().recv();
+        Ok(Value::Null)
+    });
+    let change = |limits: &mut Limits| {
+        limits.requests = 1;
+        limits.turn_time = Duration::from_millis(100);
+    };
+    let small = Small::with_device(change, device);
+    let mut first = small.send(DEVICE);
+    began.recv_timeout(PATIENCE).unwrap();
+    let second = Answer::read(&mut small.send(HEALTH));
+    assert_eq!(second.header("retry-after"), Some("1"));
+    second.problem(503);
+    leave.send(()).unwrap();
+    Answer::read(&mut first).status(200);
+    assert_eq!(small.hits("requests"), 1);
+}
+
+/// A client that sends and reads nothing: what waits for it is bounded, and so is the time that it waits.
+#[test]
+fn a_session_that_takes_nothing_loses_the_oldest_and_is_ended() {
+    let small = Small::start(|limits| limits.write_time = Duration::from_secs(3));
+    let mut client = Client::open(small.connect(), "");
+    client.0.set_write_timeout(Some(PATIENCE)).unwrap();
+    let texts = masked(FIN | TEXT, "?".repeat(400).as_bytes()).repeat(100);
+    let begin = Instant::now();
+    while client.0.write_all(&texts).is_ok() {
+        assert!(begin.elapsed() < PATIENCE, "it is still there");
+    }
+    assert!(small.hits("viewer_queue") > 0);
+    assert_eq!(small.hits("write_time"), 1);
+    // Pictures that nobody fetches: the newest waits, and the session ends all the same.
+    let mut client = Client::open(small.connect(), "?overlay=jpeg");
+    client.0.set_write_timeout(Some(PATIENCE)).unwrap();
+    let picture = masked(FIN | BINARY, &noise(1024));
+    let begin = Instant::now();
+    while client.0.write_all(&picture).is_ok() {
+        assert!(begin.elapsed() < PATIENCE, "it is still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(small.hits("write_time"), 2);
+    let begin = Instant::now();
+    while !Answer::read(&mut small.send("GET /metrics\r\n\r\n")).text().contains("endort_websockets 0\n") {
+        assert!(begin.elapsed() < PATIENCE);
+    }
+}
+
+/// A picture that does not compress, as JPEG.
+fn noise(side: u32) -> Vec<u8> {
+    let mut random = crate::random::Random(5);
+    let pixels = image::RgbImage::from_fn(side, side, |_, _| {
+        let [red, green, blue, ..] = random.next().to_le_bytes();
+        image::Rgb([red, green, blue])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    pixels.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+/// Without descriptors nobody new comes in; whoever is there is answered, and once there are some it goes on.
+#[test]
+fn a_server_without_descriptors_goes_on_once_there_are_some() {
+    let usual = {
+        let server = serve::Server::start(&[]);
+        server.get("/healthz").status(200);
+        descriptors(server.process())
+    };
+    let limit = |run: crate::program::Run| run.with_descriptors(usual + 6);
+    let server = serve::Server::start_as(Sandbox::new(), &[], limit);
+    let ask = |stream: &mut TcpStream, path: &str| {
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
+        Answer::read(stream).status(200).text()
+    };
+    let (mut inside, mut upgrading) = (server.connect(), server.connect());
+    ask(&mut inside, "/healthz");
+    ask(&mut upgrading, "/healthz");
+    let hits = |stream: &mut TcpStream| {
+        let metrics = ask(stream, "/metrics");
+        let name = "endort_limit_hits_total{bound=\"descriptors\"} ";
+        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<u64>().unwrap()
+    };
+    let mut held = Vec::new();
+    let begin = Instant::now();
+    while hits(&mut inside) == 0 {
+        assert!(begin.elapsed() < PATIENCE, "{} are held", held.len());
+        held.push(server.connect());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // A session needs descriptors of its own: it is refused while it can still be told.
+    let before = hits(&mut inside);
+    let request = upgrade().replacen("\r\n", " HTTP/1.1\r\nHost: localhost\r\n", 1);
+    upgrading.write_all(request.as_bytes()).unwrap();
+    let refused = Answer::read(&mut upgrading);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    refused.problem(503);
+    assert!(hits(&mut inside) > before);
+    drop((held, upgrading));
+    server.get("/healthz").status(200);
+    assert!(server.log().contains("accept failed"), "{}", server.log());
+    let begin = Instant::now();
+    while descriptors(server.process()) > usual + 2 {
+        assert!(begin.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -5,60 +5,68 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::serve::{API, Answer, Server};
+use crate::serve::{API, Answer, Server, png};
 
 /// A client that sends whatever bytes it likes.
-struct Client(TcpStream);
+pub struct Client(pub TcpStream);
 
 /// A frame's first byte and its payload.
 type Frame = (u8, Vec<u8>);
 
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
+pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
-const FIN: u8 = 0x80;
+pub const FIN: u8 = 0x80;
+
+/// A frame as clients send it, masked.
+pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..126 => frame.push(0x80 | length as u8),
+        length @ 126..0x1_0000 => {
+            frame.push(0x80 | 126);
+            frame.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
 
 impl Client {
     /// Connected, with the server's greeting read.
     fn connect(server: &Server) -> Self {
-        let mut stream = server.connect();
+        let mut client = Self::open(server.connect(), "");
+        assert_eq!(client.json()["type"], "configured");
+        client
+    }
+
+    /// A session on a connection that is there, with this query in its address.
+    pub fn open(mut stream: TcpStream, query: &str) -> Self {
         let request = format!(
-            "GET {API}/video/stream HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
-            server.address
+            "GET {API}/video/stream{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+             Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         let answer = Answer::read(&mut stream).status(101);
         assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert_eq!(answer.header("sec-websocket-extensions"), None, "compression is not spoken");
-        let mut client = Self(stream);
-        assert_eq!(client.json()["type"], "configured");
-        client
+        Self(stream)
     }
 
-    /// Sends a frame as clients do, masked.
-    fn send(&mut self, first: u8, payload: &[u8]) {
-        let mut frame = vec![first];
-        match payload.len() {
-            length @ 0..126 => frame.push(0x80 | length as u8),
-            length @ 126..0x1_0000 => {
-                frame.push(0x80 | 126);
-                frame.extend((length as u16).to_be_bytes());
-            }
-            length => {
-                frame.push(0x80 | 127);
-                frame.extend((length as u64).to_be_bytes());
-            }
-        }
-        let mask = [0x37, 0xfa, 0x21, 0x3d];
-        frame.extend(mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.raw(&frame);
+    /// Sends a frame.
+    pub fn send(&mut self, first: u8, payload: &[u8]) {
+        self.raw(&masked(first, payload));
     }
 
     fn raw(&mut self, bytes: &[u8]) {
@@ -67,7 +75,7 @@ impl Client {
     }
 
     /// The next frame: its first byte and payload; `None` where the server closed the connection.
-    fn next(&mut self) -> Option<Frame> {
+    pub fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 2];
         self.0.read_exact(&mut head).ok()?;
         assert_eq!(head[1] & 0x80, 0, "servers do not mask");
@@ -78,7 +86,11 @@ impl Client {
                 u16::from_be_bytes(length).into()
             }
             length @ 0..126 => usize::from(length),
-            length => panic!("nothing that long is answered: {length}"),
+            _ => {
+                let mut length = [0; 8];
+                self.0.read_exact(&mut length).unwrap();
+                usize::try_from(u64::from_be_bytes(length)).unwrap()
+            }
         };
         let mut payload = vec![0; length];
         self.0.read_exact(&mut payload).unwrap();
@@ -86,7 +98,7 @@ impl Client {
     }
 
     /// The next frame, a text message in JSON.
-    fn json(&mut self) -> Value {
+    pub fn json(&mut self) -> Value {
         let (first, payload) = self.next().unwrap();
         assert_eq!(first, FIN | TEXT);
         serde_json::from_slice(&payload).unwrap()
@@ -97,6 +109,20 @@ impl Client {
         let answer = self.json();
         assert_eq!(answer["type"], "error", "{answer}");
         assert!(answer["detail"].as_str().unwrap().contains("not understood"), "{answer}");
+    }
+
+    /// The code with which the server ends the session in order, after whatever it says before; and what that was.
+    pub fn ended(mut self) -> (u16, Vec<Frame>) {
+        let mut before = Vec::new();
+        loop {
+            let (first, payload) = self.next().expect("a close frame");
+            if first == FIN | CLOSE {
+                self.send(first, &payload);
+                assert_eq!(self.next(), None, "nothing comes after the goodbye");
+                return (u16::from_be_bytes([payload[0], payload[1]]), before);
+            }
+            before.push((first, payload));
+        }
     }
 
     /// The code with which the server closes, which it then does at once.
@@ -209,4 +235,82 @@ fn what_breaks_the_protocol_is_closed_with_the_code_that_says_so() {
         assert_eq!(client.closed(), code);
     }
     assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn the_server_that_stops_says_so_to_every_session() {
+    let server = Server::start(&["--room", "or-1=synthetic:64x64@10", "--room", "or-2=push"]);
+    server.wait_for("or-1", |room| room["state"] == "running");
+    let mut sessions = vec![("analyses", Client::connect(&server))];
+    for (what, query) in
+        [("watches", "?room=or-1"), ("sees", "?room=or-1&pictures=jpeg"), ("feeds", "?room=or-2&push=true")]
+    {
+        sessions.push((what, Client::open(server.connect(), query)));
+    }
+    // SAFETY: a signal to our own child, which has not been waited for.
+    unsafe { libc::kill(server.process() as i32, libc::SIGTERM) };
+    for (what, client) in sessions {
+        assert_eq!(client.ended().0, 1001, "{what}");
+    }
+}
+
+#[test]
+fn a_room_that_ends_says_so_and_one_that_takes_no_pictures_too() {
+    let server = Server::start(&["--room", "or-1=synthetic:64x64@10", "--room", "or-2=push"]);
+    server.wait_for("or-1", |room| room["state"] == "running");
+    let mut watcher = Client::open(server.connect(), "?room=or-1");
+    watcher.send(FIN | BINARY, &png(32, 24));
+    assert_eq!(watcher.ended().0, 1003);
+    for (room, query) in [("or-1", "?room=or-1"), ("or-2", "?room=or-2&push=true")] {
+        let client = Client::open(server.connect(), query);
+        server.post(&format!("{API}/video/stop-stream"), &json!({ "room": room })).status(200);
+        assert_eq!(client.ended().0, 1000, "{room}");
+    }
+}
+
+/// An AI that never answers is started again some times; then whoever waits for it is let go.
+#[test]
+fn an_analysis_that_has_failed_for_good_ends_the_session() {
+    let server = Server::start(&["--runtime", "scripted:error@0"]);
+    let mut client = Client::connect(&server);
+    let begin = Instant::now();
+    let mut sent = 0;
+    let (code, after) = loop {
+        client.send(FIN | BINARY, &png(64, 48));
+        sent += 1;
+        let (first, payload) = client.next().expect("an answer");
+        if first == FIN | CLOSE {
+            break (u16::from_be_bytes([payload[0], payload[1]]), sent);
+        }
+        let answer: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!((&answer["type"], &answer["reason"]), (&"dropped".into(), &"not_analysed".into()));
+        assert_eq!(answer["frame_id"], sent - 1);
+        assert!(begin.elapsed() < Duration::from_secs(60), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(code, 1011);
+    assert!(after > 5, "{after} pictures");
+    assert!(server.log().contains("failed 5 times"), "{}", server.log());
+    // The next session has another AI.
+    assert_eq!(server.get("/healthz").status, 200);
+    drop(Client::connect(&server));
+}
+
+#[test]
+fn what_a_client_is_told_about_a_message_does_not_grow_with_it() {
+    let server = Server::start(&["--room", "or-1=synthetic:64x64@10"]);
+    let word = |length: usize| json!({ "type": "x".repeat(length) }).to_string();
+    let model = json!({ "type": "configure", "model": "m".repeat(5000) }).to_string();
+    for text in [word(50_000), word(100_000), word(10 << 20), model] {
+        let mut client = Client::connect(&server);
+        client.send(FIN | TEXT, text.as_bytes());
+        let (first, answer) = client.next().unwrap();
+        assert_eq!(first, FIN | TEXT);
+        assert!(answer.len() < 1000, "{} bytes", answer.len());
+        assert!(answer.starts_with(b"{\"type\":\"error\""));
+        // The session goes on.
+        client.send(FIN | TEXT, b"{}");
+        client.is_understood();
+    }
+    assert_eq!(server.metric("endort_limit_hits_total{bound=\"message_bytes\"}"), 2.0);
 }

@@ -66,7 +66,7 @@ pub(super) fn text(shared: &Arc<Shared>) -> String {
     text.single(
         "endort_direct_dropped_total",
         "counter",
-        "Pictures outside any room that gave way to newer ones.",
+        "Pictures outside any room that have no result.",
         figures.frames_dropped as f64,
     );
     text.0

@@ -12,11 +12,13 @@ use crate::pipeline::clock::{Clock, RealClock};
 use crate::pipeline::processor::PassThrough;
 use crate::pipeline::stream::{StreamEvent, StreamOptions, StreamProcessor, StreamResult};
 use crate::pipeline::{Analyzer, Policy};
-use crate::server::api::{Configured, Message, NEWEST_WINS, Overlay};
+use crate::server::api::{Configured, Message, NEWEST_WINS, NOT_ANALYSED, Overlay};
 use crate::server::limits::Bound;
+use crate::server::log::{Level, Log};
 use crate::server::models::NONE;
 use crate::server::ordered::Ordered;
 use crate::server::rooms::hub::{Announced, Mailbox, to_text};
+use crate::server::watched::Incident;
 use crate::server::{BodyMemory, Shared};
 use crate::sink::picture::encode_jpeg;
 use crate::source::picture;
@@ -28,6 +30,8 @@ const SOURCE: &str = "websocket";
 const QUALITY: u8 = 85;
 /// How long the thread that fetches results may overlook the session's end.
 const POLL: Duration = Duration::from_millis(100);
+/// Longest name of a model, in bytes: clients are told which one is in force.
+const MAX_MODEL: usize = 1024;
 
 /// What a client can set.
 #[derive(Debug, Clone)]
@@ -61,6 +65,8 @@ struct Waiting {
 struct Running {
     stream: Arc<StreamProcessor>,
     ended: Arc<AtomicBool>,
+    /// The AI failed too often.
+    given_up: Arc<AtomicBool>,
 }
 
 impl Drop for Running {
@@ -80,7 +86,8 @@ struct Out {
 
 enum Answer {
     Result(Box<StreamResult>, Overlay),
-    Dropped,
+    /// With the reason.
+    Dropped(&'static str),
     Broken(String),
 }
 
@@ -115,6 +122,9 @@ impl Analysis {
             self.settings.max_latency_ms = parse_max_latency_ms(&ms.to_string())
                 .map_err(|allowed| format!("max_latency_ms {allowed}"))?;
         }
+        if model.as_ref().is_some_and(|model| model.len() > MAX_MODEL) {
+            return Err(format!("model must have at most {MAX_MODEL} bytes"));
+        }
         if let Some(model) = model.filter(|_| self.shared.defaults.enabled) {
             self.settings.model = model;
         }
@@ -123,7 +133,8 @@ impl Analysis {
         }
         // The next picture starts an analyzer with these settings; what is under way in this one is given up.
         self.running = None;
-        self.out.settle_before(self.waiting.front().map_or(self.next_id, |waiting| waiting.id));
+        let open = self.waiting.front().map_or(self.next_id, |waiting| waiting.id);
+        self.out.settle_before(open, NEWEST_WINS);
         self.tell_settings();
         Ok(())
     }
@@ -133,7 +144,7 @@ impl Analysis {
         if self.waiting.len() >= self.shared.defaults.buffer_size.max(1)
             && let Some(stale) = self.waiting.pop_front()
         {
-            self.out.settle(stale.id, Answer::Dropped);
+            self.out.settle(stale.id, Answer::Dropped(NEWEST_WINS));
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -155,9 +166,14 @@ impl Analysis {
 
     /// Decodes the newest picture and hands it to the analyzer. `Err` ends the session.
     pub(super) fn work(&mut self) -> Result<(), ()> {
+        if self.running.as_ref().is_some_and(|running| running.given_up.load(Ordering::Acquire)) {
+            self.waiting.clear();
+            self.out.settle_before(self.next_id, NOT_ANALYSED);
+            return Err(());
+        }
         let Some(Waiting { id, captured, encoded, _memory }) = self.waiting.pop_back() else { return Ok(()) };
         for stale in self.waiting.drain(..) {
-            self.out.settle(stale.id, Answer::Dropped);
+            self.out.settle(stale.id, Answer::Dropped(NEWEST_WINS));
         }
         let begin = Instant::now();
         let picture = match picture::decode(&encoded, "the picture") {
@@ -195,8 +211,13 @@ impl Analysis {
             NONE => None,
             name => self.shared.models.for_video(name)?,
         };
+        let given_up = Arc::new(AtomicBool::new(false));
         let analyzer: Box<dyn Analyzer> = match model {
-            Some(watched) => Box::new(watched),
+            Some(mut watched) => {
+                let (log, failed) = (self.shared.log.clone(), Arc::clone(&given_up));
+                watched.tell(Box::new(move |incident| note(&log, &failed, incident)));
+                Box::new(watched)
+            }
             None => Box::new(PassThrough),
         };
         let options = StreamOptions {
@@ -214,13 +235,30 @@ impl Analysis {
                 while !over.load(Ordering::Acquire) {
                     match fetched.get_result(POLL) {
                         Some(StreamEvent::Result(result)) => out.result(result, overlay),
-                        Some(StreamEvent::Dropped(id)) => out.settle(id.0, Answer::Dropped),
+                        Some(StreamEvent::Dropped(id)) => out.settle(id.0, Answer::Dropped(NEWEST_WINS)),
+                        Some(StreamEvent::NotAnalysed(id)) => {
+                            out.settle(id.0, Answer::Dropped(NOT_ANALYSED));
+                        }
                         None => {}
                     }
                 }
             })
             .map_err(|error| crate::server::unusable("a thread", &error))?;
-        Ok(Running { stream, ended })
+        Ok(Running { stream, ended, given_up })
+    }
+}
+
+/// Says in the log what happened to a client's AI, and remembers that it is gone for good.
+fn note(log: &Log, given_up: &AtomicBool, incident: Incident) {
+    match incident {
+        Incident::Restarting { detail } => {
+            log.say(Level::Warn, "analysis_restarted", [("detail", detail.into())]);
+        }
+        Incident::Back => {}
+        Incident::GivenUp { detail } => {
+            given_up.store(true, Ordering::Release);
+            log.say(Level::Error, "analysis_ended", [("detail", detail.into())]);
+        }
     }
 }
 
@@ -231,9 +269,9 @@ impl Out {
         self.send(ready);
     }
 
-    fn settle_before(&self, id: u64) {
+    fn settle_before(&self, id: u64, reason: &'static str) {
         let mut ordered = self.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        let ready = ordered.settle_before(id, || Answer::Dropped);
+        let ready = ordered.settle_before(id, || Answer::Dropped(reason));
         self.send(ready);
     }
 
@@ -246,7 +284,8 @@ impl Out {
         self.shared.rooms.count_direct(&result.record, Duration::from_secs_f64(sum / 1e3));
         let id = result.record.frame_id;
         let mut ordered = self.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        let ready = ordered.settle_result(id, Answer::Result(result, overlay), || Answer::Dropped);
+        let ready =
+            ordered.settle_result(id, Answer::Result(result, overlay), || Answer::Dropped(NEWEST_WINS));
         self.send(ready);
     }
 
@@ -254,9 +293,9 @@ impl Out {
     fn send(&self, ready: Vec<(u64, Answer)>) {
         for (frame_id, answer) in ready {
             match answer {
-                Answer::Dropped => {
+                Answer::Dropped(reason) => {
                     self.shared.rooms.count_direct_drop();
-                    self.say(&Message::Dropped { frame_id, reason: NEWEST_WINS.to_owned() });
+                    self.say(&Message::Dropped { frame_id, reason: reason.to_owned() });
                 }
                 Answer::Broken(detail) => self.say(&Message::Error { frame_id: Some(frame_id), detail }),
                 Answer::Result(result, overlay) => {

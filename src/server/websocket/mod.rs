@@ -33,6 +33,8 @@ const PING_AFTER: Duration = Duration::from_secs(15);
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// Messages that are read in one go before anything is written.
 const BATCH: usize = 64;
+/// Most characters of what a client is told about a message.
+const MAX_DETAIL: usize = 500;
 /// Bytes that the protocol reads and writes at once.
 const BUFFER: usize = 64 << 10;
 
@@ -66,7 +68,7 @@ enum Part {
 /// Runs a session on a connection that was upgraded, until either side ends it.
 pub(super) fn run(stream: Stream, received: Vec<u8>, plan: Plan, id: &str, shared: &Arc<Shared>) {
     let socket = WebSocket::from_partially_read(stream, received, Role::Server, Some(config(&shared.limits)));
-    let Ok(mailbox) = Mailbox::new(plan.pictures, plan.gap, Arc::clone(&shared.counters)) else { return };
+    let mailbox = plan.mailbox;
     let part = match &plan.wanted {
         Wanted::Watch(room) => {
             room.join(&mailbox);
@@ -219,6 +221,12 @@ impl Session<'_> {
     }
 
     fn control(&mut self, text: &str) -> Result<(), Ending> {
+        let limit = self.shared.limits.control_bytes;
+        if text.len() as u64 > limit {
+            self.shared.counters.hit(Bound::MessageBytes);
+            self.tell_error(format!("the message is not understood: it has more than {limit} bytes"));
+            return Ok(());
+        }
         let control = match serde_json::from_str::<Control>(text) {
             Ok(control) => control,
             Err(error) => {
@@ -240,6 +248,8 @@ impl Session<'_> {
     }
 
     fn tell_error(&self, detail: String) {
+        // It may repeat what the client sent, and many may wait for a client that reads nothing.
+        let detail = detail.chars().take(MAX_DETAIL).collect();
         if let Ok(text) = to_text(&Message::Error { frame_id: None, detail }) {
             self.mailbox.text(text);
         }

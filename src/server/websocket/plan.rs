@@ -9,8 +9,9 @@ use crate::server::Shared;
 use crate::server::api::Overlay;
 use crate::server::auth::{Identity, Role};
 use crate::server::front::Refusal;
+use crate::server::limits::Bound;
 use crate::server::rooms::Room;
-use crate::server::rooms::hub::Pictures;
+use crate::server::rooms::hub::{Mailbox, Pictures};
 use crate::server::routes;
 
 const KNOWN: [&str; 8] =
@@ -19,9 +20,7 @@ const KNOWN: [&str; 8] =
 /// What is to be done, checked.
 pub(in crate::server) struct Plan {
     pub(super) wanted: Wanted,
-    pub(super) pictures: Pictures,
-    /// Least time between two pictures.
-    pub(super) gap: Duration,
+    pub(super) mailbox: Arc<Mailbox>,
 }
 
 pub(super) enum Wanted {
@@ -78,7 +77,8 @@ pub(in crate::server) fn plan(query: &str, identity: &Identity, shared: &Shared)
         };
         let overlay = overlay.unwrap_or_default();
         let settings = Settings { model, max_latency_ms, overlay };
-        return Ok(Plan { wanted: Wanted::Analyse(settings), pictures: Pictures::Drawn, gap });
+        let mailbox = mailbox(Pictures::Drawn, gap, shared)?;
+        return Ok(Plan { wanted: Wanted::Analyse(settings), mailbox });
     };
     for setting in ["model", "max_latency_ms"] {
         if routes::query(query, setting)?.is_some() {
@@ -99,8 +99,18 @@ pub(in crate::server) fn plan(query: &str, identity: &Identity, shared: &Shared)
     if room.is_over() {
         return Err(Refusal::new(409, "the room has stopped; start it first"));
     }
+    let mailbox = mailbox(pictures, gap, shared)?;
     let wanted = if feeds { Wanted::Feed(take_seat(room)?) } else { Wanted::Watch(room) };
-    Ok(Plan { wanted, pictures, gap })
+    Ok(Plan { wanted, mailbox })
+}
+
+/// A mailbox, while the client can still be told that there is none.
+fn mailbox(pictures: Pictures, gap: Duration, shared: &Shared) -> Result<Arc<Mailbox>, Refusal> {
+    Mailbox::new(pictures, gap, Arc::clone(&shared.counters)).map_err(|error| {
+        shared.log.warn("no_mailbox", [("detail", error.to_string().into())]);
+        let refusal = Refusal::new(503, "too many files and connections are open; try again");
+        refusal.bound(Bound::Descriptors).header("Retry-After", "1")
+    })
 }
 
 fn take_seat(room: Arc<Room>) -> Result<Seat, Refusal> {
