@@ -41,7 +41,7 @@ lint: packages
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 
-# completions/ and man/ from the command line's definition
+# completions/ and man/ from the command line's definition, docs/openapi.json from the server
 generate: packages
 	ENDORT_UPDATE=1 $(CARGO) test --test it generated
 

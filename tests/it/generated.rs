@@ -1,4 +1,4 @@
-//! `completions/` and `man/` are what the command line's definition says.
+//! `completions/` and `man/` are what the command line's definition says, `docs/openapi.json` what the server says.
 //!
 //! `make generate` (this test with `ENDORT_UPDATE=1`) writes them anew.
 
@@ -8,6 +8,9 @@ use std::path::Path;
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use endort::cli::Cli;
+
+use crate::program::Sandbox;
+use crate::serve::Server;
 
 /// Files of a folder by name.
 fn files(folder: &Path) -> BTreeMap<String, String> {
@@ -54,6 +57,33 @@ fn completions_fit_the_command_line() {
 #[test]
 fn man_pages_fit_the_command_line() {
     check("man", |folder| clap_mangen::generate_to(Cli::command(), folder).unwrap());
+}
+
+/// A field that is renamed, added or gone, in whatever is asked or answered, shows here.
+#[test]
+fn the_kept_api_document_is_the_one_that_is_served() {
+    const TOKEN: &str = "view-token-0123456789";
+    let sandbox = Sandbox::new();
+    sandbox.write("tokens", format!("view door {TOKEN}\n"));
+    let server = Server::start_in(sandbox, &["--token-file", "tokens"]);
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    let served = server.ask("GET", "/openapi.json", &[&bearer], b"").status(200).json();
+    let served = serde_json::to_string_pretty(&served).unwrap() + "\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+    if std::env::var_os("ENDORT_UPDATE").is_some() {
+        std::fs::write(&path, &served).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let (mut served, mut kept) = (served.lines(), kept.lines());
+    let differs = (1..).zip(std::iter::from_fn(|| match (served.next(), kept.next()) {
+        (None, None) => None,
+        pair => Some(pair),
+    }));
+    let differs: Vec<_> = differs.filter(|(_, (served, kept))| served != kept).take(3).collect();
+    assert!(
+        differs.is_empty(),
+        "docs/openapi.json does not fit what is served, run `make generate`: {differs:?}"
+    );
 }
 
 #[test]

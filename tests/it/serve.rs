@@ -298,41 +298,6 @@ fn process_frame_answers_with_the_record_or_the_picture() {
 }
 
 #[test]
-fn the_document_describes_what_is_answered() {
-    let server = Server::start(&["--room", "a=synthetic:64x64@10"]);
-    server.wait_for("a", |room| room["state"] == "running");
-    let document = server.get("/openapi.json").status(200).json();
-    assert_eq!(document["openapi"], "3.1.0");
-    for call in ["process-frame", "stream", "stats", "start-stream", "stop-stream", "streams"] {
-        assert!(document["paths"][format!("{API}/video/{call}")].is_object(), "{call}");
-    }
-    // Every field of an answer is a property of its schema, and every required property is answered.
-    let schemas = &document["components"]["schemas"];
-    let figures = &server.room("a")["figures"];
-    for (schema, answer) in [
-        ("Streams", &server.get(&format!("{API}/video/streams")).json()),
-        ("RoomInfo", &server.room("a")),
-        ("Figures", figures),
-        ("Health", &server.get("/healthz").json()),
-        ("WhoAmI", &server.get("/session").json()),
-        ("Problem", &server.get("/nothing").json()),
-    ] {
-        let described = &schemas[schema];
-        let properties =
-            described["properties"].as_object().unwrap_or_else(|| panic!("{schema}: {described}"));
-        let fields = answer.as_object().unwrap();
-        assert!(fields.keys().all(|key| properties.contains_key(key)), "{schema}: {answer}");
-        let mut required = described["required"].as_array().unwrap().iter().map(|key| key.as_str().unwrap());
-        assert!(required.all(|key| fields.contains_key(key)), "{schema}: {answer}");
-    }
-    let every_reference_leads_somewhere = document.to_string();
-    for reference in every_reference_leads_somewhere.split("#/components/schemas/").skip(1) {
-        let name = reference.split('"').next().unwrap();
-        assert!(schemas[name].is_object(), "{name}");
-    }
-}
-
-#[test]
 fn pages_are_whole_and_fetch_nothing_from_elsewhere() {
     let server = Server::start(&[]);
     let mut assets = std::collections::BTreeSet::new();

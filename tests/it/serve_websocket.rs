@@ -69,7 +69,7 @@ impl Client {
         self.raw(&masked(first, payload));
     }
 
-    fn raw(&mut self, bytes: &[u8]) {
+    pub fn raw(&mut self, bytes: &[u8]) {
         // Whoever is told off while still sending may find the connection closed.
         let _ = self.0.write_all(bytes);
     }
