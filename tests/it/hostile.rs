@@ -9,23 +9,11 @@ use prost::Message;
 use serde_json::json;
 
 use crate::program::Sandbox;
+use crate::random::Random;
 use crate::small_model;
 
 /// Longest time that one file may take to be refused.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A small generator of numbers (Steele et al., SplitMix, 2014): tests must repeat.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
-    }
-}
 
 /// One hostile file: what it is, and its content.
 type Case = (String, Vec<u8>);
@@ -162,7 +150,7 @@ fn absurd(model: &Model) -> Vec<Case> {
     cases
 }
 
-/// A sound file cut short, and with a few bits flipped.
+/// A sound file cut short, and with a few bits flipped, the same in each run.
 fn damaged(bytes: &[u8], count: usize) -> Vec<Case> {
     let mut random = Random(7);
     let cut = |i: usize| (format!("cut to {} of {count}", i), bytes[..bytes.len() * i / count].to_vec());

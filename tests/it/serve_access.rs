@@ -1,6 +1,7 @@
 //! Who may do what, and from where.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use crate::program::Sandbox;
@@ -325,6 +326,12 @@ fn tls_is_spoken_with_the_certificate_that_was_named() {
     server.sandbox.write("a.png", png(64, 48));
     let upload = ["-H", &bearer, "-F", "file=@a.png"];
     assert_eq!(curl(&format!("{base}{API}/video/process-frame"), &upload), "200", "{}", server.log());
+    // Whoever never says hello is not waited for.
+    let mut silent = server.connect();
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+    let bearer = format!("Authorization: Bearer {OPERATE}");
+    assert_eq!(curl(&format!("{base}/metrics"), &["-H", &bearer]), "200");
+    assert!(!server.sandbox.read("body").contains("endort_limit_hits_total{bound=\"head_time\"} 0\n"));
     // Plain HTTP on the TLS port gets nothing and harms nobody.
     assert_eq!(server.get("/healthz").status, 0);
     assert_eq!(curl(&format!("{base}/healthz"), &[]), "200");
