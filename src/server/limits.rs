@@ -18,7 +18,7 @@ pub struct Limits {
     pub picture_bytes: u64,
     /// Bytes of any other body, and of a WebSocket's text message.
     pub control_bytes: u64,
-    /// Bytes of all bodies that are held at once.
+    /// Bytes of all bodies, and of pictures that wait to be decoded, that are held at once.
     pub body_memory: u64,
     /// Bytes of one WebSocket message.
     pub message_bytes: usize,

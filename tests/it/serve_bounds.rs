@@ -165,6 +165,35 @@ fn bodies_have_a_share_of_memory_and_a_time() {
 }
 
 #[test]
+fn pictures_that_are_sent_to_a_session_have_their_share_of_it_too() {
+    let small = Small::start(|limits| limits.body_memory = 10_000);
+    small.post("/video/start-stream", &json!({ "room": "a", "source": "push" })).status(201);
+    let (large, little) = (vec![0; 20_000], serve::png(16, 16));
+    assert!(little.len() < 1000);
+    for (number, query) in ["", "?room=a&push=true"].into_iter().enumerate() {
+        let mut client = Client::open(small.connect(), query);
+        let mut send = |picture: &[u8]| {
+            client.send(FIN | BINARY, picture);
+            loop {
+                let message = client.json();
+                if ["result", "dropped", "error"].contains(&message["type"].as_str().unwrap()) {
+                    break message;
+                }
+            }
+        };
+        let refused = send(&large);
+        assert_eq!((&refused["type"], &refused["frame_id"]), (&"error".into(), &0.into()));
+        assert!(refused["detail"].as_str().unwrap().contains("too many"), "{refused}");
+        // What was taken is given back: more pass than it holds at once.
+        for frame in 1..40 {
+            let answer = send(&little);
+            assert_eq!((&answer["frame_id"], answer["type"] == "error"), (&frame.into(), false), "{answer}");
+        }
+        assert_eq!(small.hits("body_memory"), number as u64 + 1);
+    }
+}
+
+#[test]
 fn silent_connections_are_closed() {
     let small = Small::start(|limits| {
         limits.idle_time = Duration::from_millis(200);

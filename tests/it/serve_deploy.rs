@@ -35,8 +35,11 @@ fn served(metrics: &str) -> Served {
     served
 }
 
-/// Metrics in an expression, each with what is asked of its labels: `(label, operator, values)`.
-fn selectors(expression: &str) -> Vec<(String, Vec<(String, String, String)>)> {
+/// What is asked of a label: its name, the operator, the values.
+type Matcher = (String, String, String);
+
+/// Metrics in an expression, each with what is asked of its labels.
+fn selectors(expression: &str) -> Vec<(String, Vec<Matcher>)> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut found = Vec::new();
     let mut rest = expression;

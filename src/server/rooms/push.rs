@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, FrameId, Moment, Timestamp};
+use crate::server::BodyMemory;
 use crate::source::{Source, SourceInfo, picture};
 
 /// The source's name.
@@ -36,9 +37,17 @@ pub(in crate::server) struct Inlet {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(u64, Instant, Vec<u8>)>,
+    waiting: VecDeque<Waiting>,
     next_id: u64,
     pushing: bool,
+}
+
+/// A picture that waits to be decoded.
+struct Waiting {
+    id: u64,
+    arrived: Instant,
+    encoded: Vec<u8>,
+    _memory: BodyMemory,
 }
 
 impl Inlet {
@@ -66,30 +75,34 @@ impl Inlet {
         self.lock().pushing
     }
 
-    /// Leaves a picture; gives its number. The oldest that waits gives way.
-    pub(in crate::server) fn put(&self, encoded: Vec<u8>) -> u64 {
+    /// Leaves a picture, with the memory that it takes; without, it is not kept. The oldest that waits gives way.
+    pub(in crate::server) fn put(&self, encoded: Vec<u8>, memory: Option<BodyMemory>) {
         let mut state = self.lock();
         let id = state.next_id;
         state.next_id += 1;
+        let Some(memory) = memory else {
+            drop(state);
+            let detail = "too many pictures are under way; try again".to_owned();
+            return (self.on_picture)(id, Fate::Broken(detail));
+        };
         let stale = if state.waiting.len() == self.capacity { state.waiting.pop_front() } else { None };
-        state.waiting.push_back((id, Instant::now(), encoded));
+        state.waiting.push_back(Waiting { id, arrived: Instant::now(), encoded, _memory: memory });
         drop(state);
         self.arrived.notify_one();
-        if let Some((stale, ..)) = stale {
-            (self.on_picture)(stale, Fate::Dropped);
+        if let Some(stale) = stale {
+            (self.on_picture)(stale.id, Fate::Dropped);
         }
-        id
     }
 
     /// The newest picture; what it passes over is dropped.
-    fn newest(&self, cancel: &Cancel) -> Result<(u64, Instant, Vec<u8>)> {
+    fn newest(&self, cancel: &Cancel) -> Result<Waiting> {
         let mut state = self.lock();
         loop {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             if let Some(newest) = state.waiting.pop_back() {
-                let stale: Vec<u64> = state.waiting.drain(..).map(|(id, ..)| id).collect();
+                let stale: Vec<u64> = state.waiting.drain(..).map(|stale| stale.id).collect();
                 drop(state);
                 stale.into_iter().for_each(|id| (self.on_picture)(id, Fate::Dropped));
                 return Ok(newest);
@@ -140,7 +153,7 @@ impl Pushed {
 
     fn decode_next(&mut self) -> Result<Frame> {
         loop {
-            let (id, arrived, encoded) = self.inlet.newest(&self.cancel)?;
+            let Waiting { id, arrived, encoded, _memory } = self.inlet.newest(&self.cancel)?;
             let begin = Instant::now();
             match picture::decode(&encoded, "the picture") {
                 Ok(picture) => {

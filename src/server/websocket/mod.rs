@@ -17,12 +17,12 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Error as WsError, Message as Packet, WebSocket};
 
-use super::Shared;
 use super::api::{Control, Message};
 use super::front::Stream;
 use super::limits::{Bound, Limits};
 use super::rooms::Room;
 use super::rooms::hub::{Announced, Mail, Mailbox, to_text};
+use super::{BodyMemory, Shared};
 use analyse::Analysis;
 use plan::Wanted;
 pub(super) use plan::{Plan, plan};
@@ -209,7 +209,11 @@ impl Session<'_> {
             }
             Part::Feeds(room) => {
                 if let Some(inlet) = &room.inlet {
-                    inlet.put(bytes.into());
+                    let memory = BodyMemory::reserve(self.shared, bytes.len() as u64);
+                    if memory.is_none() {
+                        self.shared.counters.hit(Bound::BodyMemory);
+                    }
+                    inlet.put(bytes.into(), memory);
                 }
                 Ok(())
             }
