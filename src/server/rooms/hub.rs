@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,8 @@ pub(in crate::server) struct Mailbox {
     /// Least time between two pictures.
     gap: Duration,
     queue: Mutex<Queue>,
+    /// The client takes nothing at present: no picture is coded for it.
+    held_up: AtomicBool,
     bell: UnixStream,
     ear: UnixStream,
     counters: Arc<Counters>,
@@ -105,7 +108,8 @@ impl Mailbox {
             Ok((bell, ear))
         });
         let (bell, ear) = pair.map_err(|error| crate::server::unusable("a socket pair", &error))?;
-        Ok(Arc::new(Self { wants, gap, queue: Mutex::default(), bell, ear, counters }))
+        let (queue, held_up) = Default::default();
+        Ok(Arc::new(Self { wants, gap, queue, held_up, bell, ear, counters }))
     }
 
     /// Queues a text; the oldest gives way where too many wait.
@@ -162,9 +166,20 @@ impl Mailbox {
         self.ring();
     }
 
+    /// Notes whether the client takes nothing. What waits then would be old by the time it does.
+    pub(in crate::server) fn hold_up(&self, held_up: bool) {
+        if self.held_up.swap(held_up, Ordering::Relaxed) != held_up && held_up {
+            self.lock().picture = None;
+        }
+    }
+
     /// Whether a picture of this kind would be taken now.
     fn is_due(&self, kind: Pictures) -> bool {
-        self.wants == kind && self.lock().due.is_none_or(|due| Instant::now() >= due)
+        self.sees(kind) && self.lock().due.is_none_or(|due| Instant::now() >= due)
+    }
+
+    fn sees(&self, kind: Pictures) -> bool {
+        self.wants == kind && !self.held_up.load(Ordering::Relaxed)
     }
 
     /// Lets the viewer go once it has got what waits.
@@ -243,7 +258,7 @@ impl Hub {
     /// Shows a picture to those who want this kind.
     pub(in crate::server) fn picture(&self, kind: Pictures, picture: &Arc<Announced>) {
         self.each(|viewer| {
-            if viewer.wants == kind {
+            if viewer.sees(kind) {
                 viewer.picture(Arc::clone(picture));
             }
         });
@@ -315,6 +330,25 @@ mod tests {
                 assert_eq!(picture.bytes, [(MAX_TEXTS + 9) as u8]);
             }
         }
+    }
+
+    #[test]
+    fn no_picture_is_coded_for_a_viewer_that_takes_none() {
+        let (stuck, _) = mailbox(Pictures::Plain);
+        let hub = Hub::default();
+        hub.join(&stuck);
+        let show = |n: u8| {
+            hub.picture(Pictures::Plain, &Arc::new(Announced { text: String::new(), bytes: vec![n] }));
+        };
+        show(1);
+        stuck.hold_up(true);
+        assert!(!hub.wants(Pictures::Plain));
+        // Coded for others, and old by the time this one reads on.
+        show(2);
+        stuck.hold_up(false);
+        assert!(stuck.take().is_none() && hub.wants(Pictures::Plain));
+        show(3);
+        assert!(matches!(stuck.take(), Some(Mail::Picture(picture)) if picture.bytes == [3]));
     }
 
     #[test]

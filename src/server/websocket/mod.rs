@@ -319,7 +319,15 @@ impl Session<'_> {
             }
             Err(error) => return Err(self.ending_of(error)),
         }
+        self.tell_mailbox();
         Ok(())
+    }
+
+    /// A room codes no pictures for whoever takes none; what a client's own pictures become is kept for it.
+    fn tell_mailbox(&self) {
+        if !matches!(self.part, Part::Analyses(_)) {
+            self.mailbox.hold_up(self.blocked.is_some());
+        }
     }
 
     /// Ends the session in order, within limits.
