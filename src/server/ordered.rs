@@ -40,6 +40,11 @@ impl<T> Ordered<T> {
         self.ready()
     }
 
+    /// Answers that wait for those of earlier frames.
+    pub(super) fn waiting(&self) -> usize {
+        self.held.len()
+    }
+
     fn ready(&mut self) -> Vec<(u64, T)> {
         let mut ready = Vec::new();
         while let Some(answer) = self.held.remove(&self.next) {
@@ -59,6 +64,7 @@ mod tests {
         let mut ordered = Ordered::new();
         assert_eq!(ordered.settle(1, 'd'), []);
         assert_eq!(ordered.settle(3, 'e'), []);
+        assert_eq!(ordered.waiting(), 2);
         assert_eq!(ordered.settle_result(2, 'r', || 'd'), [(0, 'd'), (1, 'd'), (2, 'r'), (3, 'e')]);
         assert_eq!(ordered.settle(0, 'd'), [], "late news of a settled frame");
         assert_eq!(ordered.settle(4, 'r'), [(4, 'r')]);

@@ -279,7 +279,7 @@ fn a_request_that_waits_too_long_for_its_turn_is_told_to_come_again() {
 
 /// A client that sends and reads nothing: what waits for it is bounded, and so is the time that it waits.
 #[test]
-fn a_session_that_takes_nothing_loses_the_oldest_and_is_ended() {
+fn a_session_that_takes_nothing_is_held_back_or_loses_the_oldest_and_is_ended() {
     let small = Small::start(|limits| limits.write_time = Duration::from_secs(3));
     let mut client = Client::open(small.connect(), "");
     client.0.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -288,8 +288,19 @@ fn a_session_that_takes_nothing_loses_the_oldest_and_is_ended() {
     while client.0.write_all(&texts).is_ok() {
         assert!(begin.elapsed() < PATIENCE, "it is still there");
     }
+    assert_eq!((small.hits("viewer_queue"), small.hits("write_time")), (0, 1), "held back");
+    // A room goes on whatever its viewers do.
+    let room = json!({ "room": "a", "source": "synthetic:64x64@10", "model": "none" });
+    small.post("/video/start-stream", &room).status(201);
+    let mut client = Client::open(small.connect(), "?room=a");
+    client.0.set_write_timeout(Some(PATIENCE)).unwrap();
+    let begin = Instant::now();
+    while client.0.write_all(&texts).is_ok() {
+        assert!(begin.elapsed() < PATIENCE, "it is still there");
+    }
     assert!(small.hits("viewer_queue") > 0);
-    assert_eq!(small.hits("write_time"), 1);
+    assert_eq!(small.hits("write_time"), 2);
+    small.post("/video/stop-stream", &json!({ "room": "a" })).status(200);
     // Pictures that nobody fetches: the newest waits, and the session ends all the same.
     let mut client = Client::open(small.connect(), "?overlay=jpeg");
     client.0.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -299,7 +310,7 @@ fn a_session_that_takes_nothing_loses_the_oldest_and_is_ended() {
         assert!(begin.elapsed() < PATIENCE, "it is still there");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(small.hits("write_time"), 2);
+    assert_eq!(small.hits("write_time"), 3);
     let begin = Instant::now();
     while !Answer::read(&mut small.send("GET /metrics\r\n\r\n")).text().contains("endort_websockets 0\n") {
         assert!(begin.elapsed() < PATIENCE);

@@ -53,6 +53,17 @@ fn a_client_that_floods_gets_the_newest_answered_and_the_rest_told() {
 }
 
 #[test]
+fn a_client_that_floods_a_slow_ai_is_held_back_and_told_of_every_picture() {
+    // More pictures than a mailbox holds come while one is analysed.
+    run("serve_clients.py", &["flood"], &Server::start(&["--runtime", "scripted:delay=400ms"]));
+}
+
+#[test]
+fn a_client_that_reads_late_misses_no_answer() {
+    case("late_reader");
+}
+
+#[test]
 fn a_client_may_send_any_picture_and_is_told_what_is_none() {
     case("formats_and_errors");
 }

@@ -166,6 +166,11 @@ impl Mailbox {
         self.ring();
     }
 
+    /// Texts that wait.
+    pub(in crate::server) fn texts(&self) -> usize {
+        self.lock().texts.len()
+    }
+
     /// Notes whether the client takes nothing. What waits then would be old by the time it does.
     pub(in crate::server) fn hold_up(&self, held_up: bool) {
         if self.held_up.swap(held_up, Ordering::Relaxed) != held_up && held_up {

@@ -159,6 +159,11 @@ impl Analysis {
         self.waiting.push_back(Waiting { id, captured, encoded, _memory: memory });
     }
 
+    /// Answers that wait for those of earlier pictures.
+    pub(super) fn unsaid(&self) -> usize {
+        self.out.ordered.lock().unwrap_or_else(PoisonError::into_inner).waiting()
+    }
+
     /// Whether a picture waits to be decoded.
     pub(super) fn has_work(&self) -> bool {
         !self.waiting.is_empty()

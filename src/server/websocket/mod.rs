@@ -35,6 +35,9 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 const BATCH: usize = 64;
 /// Most characters of what a client is told about a message.
 const MAX_DETAIL: usize = 500;
+/// Answers that may wait for a client whose pictures are analysed. All of them can become ready at once, and must fit
+/// into its mailbox: no more of its pictures are read before.
+const MAX_UNSAID: usize = 128;
 /// Bytes that the protocol reads and writes at once.
 const BUFFER: usize = 64 << 10;
 
@@ -136,10 +139,9 @@ impl Session<'_> {
 
     /// Waits until there is something to do.
     fn wait(&mut self) {
-        let interest = match self.blocked {
-            Some(_) => PollFlags::IN | PollFlags::OUT,
-            None => PollFlags::IN,
-        };
+        let mut interest = PollFlags::empty();
+        interest.set(PollFlags::IN, !self.is_behind());
+        interest.set(PollFlags::OUT, self.blocked.is_some());
         // A picture that waits to be decoded is work already.
         let limit = match &self.part {
             Part::Analyses(analysis) if analysis.has_work() => Duration::ZERO,
@@ -154,8 +156,19 @@ impl Session<'_> {
         self.mailbox.hush();
     }
 
+    /// Whether a client has to wait until what it sent is answered.
+    fn is_behind(&self) -> bool {
+        match &self.part {
+            Part::Analyses(analysis) => analysis.unsaid() + self.mailbox.texts() >= MAX_UNSAID,
+            Part::Watches(_) | Part::Feeds(_) => false,
+        }
+    }
+
     fn read(&mut self) -> Result<(), Ending> {
         for _ in 0..BATCH {
+            if self.is_behind() {
+                return Ok(());
+            }
             let packet = match self.socket.read() {
                 Ok(packet) => packet,
                 Err(WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
