@@ -62,10 +62,10 @@ pub(super) fn os(root: &Root) -> Option<String> {
 }
 
 /// That a captured Mac's answers are not there.
-pub(super) fn unknown(root: &Root) -> Problem {
+pub(super) fn unknown(os: &str) -> Problem {
     let why = "what processor and memory it has is not in its files";
     let remedy = format!("on the Mac: sysctl {} > sysctl.txt, and put that into the tree", KEYS.join(" "));
-    Problem::new(os(root).unwrap_or_default(), why, remedy)
+    Problem::new(os, why, remedy)
 }
 
 /// What `sysctl` prints: `hw.memsize: 17179869184` and so on.

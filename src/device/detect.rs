@@ -125,7 +125,7 @@ fn look(options: &Options, root: &Root) -> Machine {
         accelerators.push(gpu);
     }
     if mac.is_none() && apple::is_macos(root) {
-        problems.push(apple::unknown(root));
+        problems.push(apple::unknown(&board.os.name));
     }
     if board.arch == "arm" && info.arm_version.is_some_and(|version| version >= 8) {
         let why = "its processor has 64 bits and its system 32, in which endort's fast arithmetic is missing";

@@ -29,8 +29,6 @@ pub struct Request<'a> {
     pub method: Method,
     /// How many of the network's inputs are kept for comparisons.
     pub keep: usize,
-    /// Pictures for comparisons, where they are not to be those of `sources`.
-    pub compare: Option<String>,
     /// Threads; 0 for one per core.
     pub threads: usize,
 }

@@ -54,6 +54,8 @@ pub struct Job<'a> {
     pub precision: Precision,
     /// Pictures for calibration and comparison.
     pub pictures: Request<'a>,
+    /// Pictures for comparison alone, where they are not to be those for calibration.
+    pub compare: Option<String>,
     /// Make biases up for the rounding of weights.
     pub bias_correction: bool,
     /// Layers that stay floats.
@@ -123,7 +125,7 @@ pub fn observe(
         }
         let mut calibrated =
             calibrate::calibrate(&graph, &package.manifest, &job.pictures, cancel, progress)?;
-        if let Some(compare) = &job.pictures.compare {
+        if let Some(compare) = &job.compare {
             let sources = std::slice::from_ref(compare);
             calibrated.kept = compared(package, job, sources, cancel, &mut || ())?;
         }
@@ -131,7 +133,7 @@ pub fn observe(
     }
     let mut graph = package.graph.clone();
     passes::simplify(&mut graph);
-    let sources = job.pictures.compare.as_ref().map_or(job.pictures.sources, std::slice::from_ref);
+    let sources = job.compare.as_ref().map_or(job.pictures.sources, std::slice::from_ref);
     let kept = compared(package, job, sources, cancel, progress)?;
     Ok(Observed { graph, calibrated: Calibrated { kept, ..Calibrated::default() } })
 }

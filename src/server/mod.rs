@@ -46,7 +46,7 @@ use api::StartStream;
 use audit::Audit;
 use auth::{Origins, Tokens};
 use front::Front;
-use limits::{Counters, Limits};
+use limits::{Bound, Counters, Limits};
 use log::Log;
 use models::{Loader, Models};
 pub use rooms::Defaults;
@@ -252,6 +252,16 @@ impl BodyMemory {
             })
             .ok()
             .map(|_| Self { shared: Arc::clone(shared), bytes })
+    }
+}
+
+impl BodyMemory {
+    /// Memory for a picture that waits to be decoded; an error says what its sender is told.
+    fn for_picture(shared: &Arc<Shared>, bytes: usize) -> Result<Self, String> {
+        Self::reserve(shared, bytes as u64).ok_or_else(|| {
+            shared.counters.hit(Bound::BodyMemory);
+            "too many pictures are under way; try again".to_owned()
+        })
     }
 }
 

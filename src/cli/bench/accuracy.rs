@@ -27,17 +27,19 @@ pub fn measure(
     let masks = pictures(&folder.join("masks"))?;
     bar.set_length(images.len() as u64);
     // Before the first is measured: nobody wants to hear at the end that the last has no mask.
-    let without = images.iter().find(|(stem, _)| !masks.contains_key(*stem));
-    if let Some((_, image)) = without {
-        let detail = format!("holds no mask for {}", image.display());
-        return Err(Error::GroundTruth { path: folder.join("masks"), detail });
+    let mut pairs = vec![];
+    for (stem, image) in &images {
+        let Some(mask) = masks.get(stem) else {
+            let detail = format!("holds no mask for {}", image.display());
+            return Err(Error::GroundTruth { path: folder.join("masks"), detail });
+        };
+        pairs.push((stem, image, mask));
     }
     let mut accuracy = Accuracy::new();
-    for (stem, image) in &images {
+    for (stem, image, mask) in pairs {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let Some(mask) = masks.get(stem) else { continue };
         let picture = picture::decode_file(image, stem)?;
         let (width, height) = (picture.width(), picture.height());
         let truth = picture::decode_file(mask, stem)?;

@@ -114,10 +114,10 @@ impl<'a> Optimize<'a> {
                 frames: self.args.calibration_frames.get(),
                 method: self.method(),
                 keep: COMPARED,
-                // What the ground truth shows is what the network must see, and where layers must not hurt.
-                compare: self.args.ground_truth.as_ref().map(|t| t.join("images").display().to_string()),
                 threads: self.threads(),
             },
+            // What the ground truth shows is what the network must see, and where layers must not hurt.
+            compare: self.args.ground_truth.as_ref().map(|t| t.join("images").display().to_string()),
             bias_correction: !self.args.no_bias_correction,
             keep_float: self.args.keep_float.iter().filter(|l| *l != "auto").cloned().collect(),
         }

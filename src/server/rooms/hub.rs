@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::server::limits::{Bound, Counters};
 
 /// Text messages that wait for one viewer.
-const MAX_TEXTS: usize = 256;
+pub(in crate::server) const MAX_TEXTS: usize = 256;
 /// Pieces of video that wait for one viewer, and their bytes: those since the last key frame for one who comes.
 const MAX_PIECES: usize = 1000;
 const MAX_PIECE_BYTES: usize = 24 << 20;
@@ -108,8 +108,8 @@ impl Mailbox {
             Ok((bell, ear))
         });
         let (bell, ear) = pair.map_err(|error| crate::server::unusable("a socket pair", &error))?;
-        let (queue, held_up) = Default::default();
-        Ok(Arc::new(Self { wants, gap, queue, held_up, bell, ear, counters }))
+        let held_up = AtomicBool::new(false);
+        Ok(Arc::new(Self { wants, gap, queue: Mutex::default(), held_up, bell, ear, counters }))
     }
 
     /// Queues a text; the oldest gives way where too many wait.

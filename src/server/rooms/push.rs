@@ -76,14 +76,16 @@ impl Inlet {
     }
 
     /// Leaves a picture, with the memory that it takes; without, it is not kept. The oldest that waits gives way.
-    pub(in crate::server) fn put(&self, encoded: Vec<u8>, memory: Option<BodyMemory>) {
+    pub(in crate::server) fn put(&self, encoded: Vec<u8>, memory: Result<BodyMemory, String>) {
         let mut state = self.lock();
         let id = state.next_id;
         state.next_id += 1;
-        let Some(memory) = memory else {
-            drop(state);
-            let detail = "too many pictures are under way; try again".to_owned();
-            return (self.on_picture)(id, Fate::Broken(detail));
+        let memory = match memory {
+            Ok(memory) => memory,
+            Err(detail) => {
+                drop(state);
+                return (self.on_picture)(id, Fate::Broken(detail));
+            }
         };
         let stale = if state.waiting.len() == self.capacity { state.waiting.pop_front() } else { None };
         state.waiting.push_back(Waiting { id, arrived: Instant::now(), encoded, _memory: memory });

@@ -13,7 +13,6 @@ use crate::pipeline::processor::PassThrough;
 use crate::pipeline::stream::{StreamEvent, StreamOptions, StreamProcessor, StreamResult};
 use crate::pipeline::{Analyzer, Policy};
 use crate::server::api::{Configured, Message, NEWEST_WINS, NOT_ANALYSED, Overlay};
-use crate::server::limits::Bound;
 use crate::server::log::{Level, Log};
 use crate::server::models::NONE;
 use crate::server::ordered::Ordered;
@@ -148,11 +147,9 @@ impl Analysis {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let Some(memory) = BodyMemory::reserve(&self.shared, encoded.len() as u64) else {
-            self.shared.counters.hit(Bound::BodyMemory);
-            return self
-                .out
-                .settle(id, Answer::Broken("too many pictures are under way; try again".to_owned()));
+        let memory = match BodyMemory::for_picture(&self.shared, encoded.len()) {
+            Ok(memory) => memory,
+            Err(detail) => return self.out.settle(id, Answer::Broken(detail)),
         };
         // A moment of nothing would be taken for one that is not known.
         let captured = self.clock.now().max(Moment(Duration::from_nanos(1)));

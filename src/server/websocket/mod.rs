@@ -21,7 +21,7 @@ use super::api::{Control, Message};
 use super::front::Stream;
 use super::limits::{Bound, Limits};
 use super::rooms::Room;
-use super::rooms::hub::{Announced, Mail, Mailbox, to_text};
+use super::rooms::hub::{Announced, MAX_TEXTS, Mail, Mailbox, to_text};
 use super::{BodyMemory, Shared};
 use analyse::Analysis;
 use plan::Wanted;
@@ -37,7 +37,7 @@ const BATCH: usize = 64;
 const MAX_DETAIL: usize = 500;
 /// Answers that may wait for a client whose pictures are analysed. All of them can become ready at once, and must fit
 /// into its mailbox: no more of its pictures are read before.
-const MAX_UNSAID: usize = 128;
+const MAX_UNSAID: usize = MAX_TEXTS / 2;
 /// Bytes that the protocol reads and writes at once.
 const BUFFER: usize = 64 << 10;
 
@@ -222,10 +222,7 @@ impl Session<'_> {
             }
             Part::Feeds(room) => {
                 if let Some(inlet) = &room.inlet {
-                    let memory = BodyMemory::reserve(self.shared, bytes.len() as u64);
-                    if memory.is_none() {
-                        self.shared.counters.hit(Bound::BodyMemory);
-                    }
+                    let memory = BodyMemory::for_picture(self.shared, bytes.len());
                     inlet.put(bytes.into(), memory);
                 }
                 Ok(())
