@@ -239,7 +239,7 @@ impl Analysis {
                         Some(StreamEvent::Result(result)) => out.result(result, overlay),
                         Some(StreamEvent::Dropped(id)) => out.settle(id.0, Answer::Dropped(NEWEST_WINS)),
                         Some(StreamEvent::NotAnalysed(id)) => {
-                            out.settle(id.0, Answer::Dropped(NOT_ANALYSED));
+                            out.settle_taken(id.0, Answer::Dropped(NOT_ANALYSED));
                         }
                         None => {}
                     }
@@ -284,10 +284,13 @@ impl Out {
         let sum: f64 = result.record.stages_ms.iter().map(|(_, ms)| ms).sum();
         result.record.processing_time_ms = (sum * 1e3).round() / 1e3;
         self.shared.rooms.count_direct(&result.record, Duration::from_secs_f64(sum / 1e3));
-        let id = result.record.frame_id;
+        self.settle_taken(result.record.frame_id, Answer::Result(result, overlay));
+    }
+
+    /// Settles a picture that the AI took, and all before it: it takes them in order, and had passed those over.
+    fn settle_taken(&self, id: u64, answer: Answer) {
         let mut ordered = self.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        let ready =
-            ordered.settle_result(id, Answer::Result(result, overlay), || Answer::Dropped(NEWEST_WINS));
+        let ready = ordered.settle_result(id, answer, || Answer::Dropped(NEWEST_WINS));
         self.send(ready);
     }
 
