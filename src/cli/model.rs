@@ -116,12 +116,11 @@ fn held_precision(package: &Package) -> &str {
     package.manifest.optimization.as_ref().map_or(Precision::Fp32.as_str(), |o| o.precision.as_str())
 }
 
-/// What a report says: candle computes in 32-bit floats, whatever the weights are stored as, but for 16 bits on a GPU.
+/// What a report says: the number format that is held, and the one it is computed in where that is another.
 fn computed_precision(held: &str, runtime: &str) -> String {
-    let halves = held == Precision::Fp16.as_str() && !runtime.ends_with("-cpu");
-    match runtime.starts_with("candle") && held != Precision::Fp32.as_str() && !halves {
-        true => format!("{held} computed in {}", Precision::Fp32),
-        false => held.to_owned(),
+    match held.parse().map(|precision| runtime::computed_in(runtime, precision)) {
+        Ok(computed) if computed != held => format!("{held} computed in {computed}"),
+        _ => held.to_owned(),
     }
 }
 

@@ -8,10 +8,12 @@ mod open;
 pub mod openvino;
 pub mod pool;
 mod port;
+mod precision;
 pub mod scripted;
 pub mod tflite;
 
 pub use open::{Options, Placement, each, names, open, open_for_throughput};
+pub use precision::computed_in;
 
 use std::sync::Arc;
 

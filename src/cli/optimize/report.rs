@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::Optimize;
 use super::measure::Measured;
-use crate::config::Precision;
 use crate::format::tflite;
 use crate::format::tflite::edge_tpu::{self, Violation};
 use crate::format::tflite::schema::Kind;
@@ -14,7 +13,7 @@ use crate::optimize::compare::Agreement;
 use crate::optimize::engine::{Builder, Built};
 use crate::optimize::sensitivity::LayerError;
 use crate::optimize::{Made, Observed};
-use crate::runtime::onnxruntime;
+use crate::runtime;
 use crate::vision::metrics::AccuracySummary;
 
 /// Layers that the table lists.
@@ -187,7 +186,7 @@ impl Report {
                 operators: share.quantized,
                 operator_share: ratio(share.quantized as u64, share.operators as u64),
                 mac_share: ratio(share.quantized_macs, share.macs),
-                computed_in: computed_in(&measured.runtime, o.precision),
+                computed_in: runtime::computed_in(&measured.runtime, o.precision),
             },
             calibration_frames: observed.calibrated.frames,
             dice_drop: measured.dice_drop(),
@@ -273,8 +272,9 @@ impl Report {
         let dice = a.mask_dice.map_or_else(String::new, |d| format!("; masks agree with Dice {d:.4}"));
         let mut lines = vec![
             format!(
-                "outputs on {} frames differ by {} (relative error), a single value by up to {} of the largest{dice}",
+                "outputs on {} frame{} differ by {} (relative error), a single value by up to {} of the largest{dice}",
                 a.frames,
+                plural(a.frames),
                 percent(a.relative_error),
                 percent(a.max_difference)
             ),
@@ -290,8 +290,8 @@ impl Report {
                 self.runtime,
                 low.computed_in
             ));
-            let plural = if self.calibration_frames == 1 { "" } else { "s" };
-            lines.push(format!("calibrated on {} frame{plural}", self.calibration_frames));
+            let frames = self.calibration_frames;
+            lines.push(format!("calibrated on {frames} frame{}", plural(frames)));
         }
         if let Some(t) = self.tflite.as_ref().filter(|_| self.precision == "int8") {
             let mut line =
@@ -316,19 +316,8 @@ impl Report {
     }
 }
 
-/// How a runtime computes a network of that precision, as far as it is known. Candle's engines round to the grid and
-/// compute in floats; on a processor the vendors' widen 16-bit weights; ONNX Runtime chooses kernels layer by layer.
-fn computed_in(runtime: &str, precision: Precision) -> &'static str {
-    let on_processor = runtime.ends_with("-cpu");
-    match precision {
-        Precision::Fp16 if on_processor => "fp32",
-        Precision::Fp16 => "fp16",
-        _ if runtime.starts_with("candle") => "fp32",
-        Precision::Int8 if runtime.starts_with(onnxruntime::NAME) && on_processor => {
-            "int8 or fp32, layer by layer"
-        }
-        precision => precision.as_str(),
-    }
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// A small share.
