@@ -195,11 +195,13 @@ def groups(model, args):
         frozen = [model.encoder.stem, *model.encoder.blocks[: args.freeze]]
         for m in frozen:
             m.requires_grad_(False)
-    out = []
+    found = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
             rate = 0.35 if name.startswith("encoder") else 1.0
-            out.append({"params": [p], "rate": rate, "weight_decay": args.weight_decay if p.ndim > 1 else 0.0})
+            found.setdefault((rate, args.weight_decay if p.ndim > 1 else 0.0), []).append(p)
+    # few groups: the optimizer walks over each group's parameters in one call
+    out = [{"params": ps, "rate": rate, "weight_decay": decay} for (rate, decay), ps in found.items()]
     return out, frozen
 
 
@@ -224,7 +226,7 @@ def main():
             model.encoder.load_imagenet()
     model = model.to(memory_format=torch.channels_last)
     params, frozen = groups(model, args)
-    optimizer = torch.optim.AdamW(params, lr=args.lr)
+    optimizer = torch.optim.AdamW(params, lr=args.lr, fused=True)
     ema = Ema(model, args.ema)
     first, elapsed = 0, 0.0
     if args.resume:
