@@ -270,6 +270,25 @@ def yolo_head():
     return n.model(n.op("Concat", boxes, n.op("Sigmoid", score), axis=1))
 
 
+@case
+def one_channel_to_several():
+    n = Net([1, 3, 5, 4])
+    outs = []
+    for kind in ["Mul", "Add"]:
+        one = n.op("Conv", "x", n.value(RNG.normal(size=(1, 3, 1, 1))))
+        several = n.op(kind, one, n.value(RNG.uniform(1, 2, (1, 4, 1, 1))))
+        outs.append(n.op("Conv", several, n.value(RNG.normal(size=(2, 4, 1, 1)))))
+    return n.model(*outs)
+
+
+@case
+def resizes_that_are_whole_in_single_precision():
+    n = Net([1, 2, 10, 20])
+    scales = n.value([1, 1, 0.7, 0.9])  # 7 and 18; in double precision 6 and 17
+    modes = ["half_pixel", "asymmetric"]
+    return n.model(*[n.op("Resize", "x", "", scales, mode="linear", coordinate_transformation_mode=m) for m in modes])
+
+
 def half_precision(model):
     """Weights as half-precision numbers, cast when used, as size-saving exporters write them."""
     for t in list(model.graph.initializer):

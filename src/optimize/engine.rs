@@ -1,6 +1,6 @@
 //! TensorRT's engine, built by `trtexec` on the box that will run it, and kept for the next time.
 //!
-//! An engine fits one device and one driver. It is cached under a digest of both and of the model.
+//! An engine fits one device, one driver and one TensorRT. It is cached under a digest of them and of the model.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 
 /// Lines of `trtexec` that an error message shows.
 const LAST_LINES: usize = 3;
+/// Builds the engine and does not measure it; TensorRT before 8.6, as JetPack up to 5 has it, knows the other name alone.
+const SKIP: &str = "--skipInference";
+const SKIP_OF_OLD: &str = "--buildOnly";
 /// How often a cancelled build is looked for.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -55,7 +58,8 @@ impl Builder {
         cancel: &Cancel,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Built> {
-        let key = format!("{}\n{}\n{sha256}\n{}", self.device, self.driver, precision.as_str());
+        let (device, driver, program) = (&self.device, &self.driver, self.program_state());
+        let key = format!("{device}\n{driver}\n{program}\n{sha256}\n{}", precision.as_str());
         let key: String = Sha256::digest(key.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
         let kept = self.cache.as_ref().map(|folder| folder.join(format!("{key}.engine")));
         if let Some(bytes) = kept.as_ref().and_then(|path| fs::read(path).ok()).filter(|b| !b.is_empty()) {
@@ -64,12 +68,30 @@ impl Builder {
         let folder = tempfile::tempdir().map_err(Error::write("a temporary folder"))?;
         let (model, engine) = (folder.path().join("model.onnx"), folder.path().join("model.engine"));
         fs::write(&model, artifact).map_err(Error::write(&model))?;
-        self.run(&model, &engine, precision, cancel, progress)?;
+        let mut unknown = false;
+        let first = self.run(&model, &engine, precision, SKIP, cancel, &mut |line| {
+            unknown |= line.contains("nknown option");
+            progress(line);
+        });
+        match first {
+            Err(Error::Runtime { .. }) if unknown => {
+                self.run(&model, &engine, precision, SKIP_OF_OLD, cancel, progress)?;
+            }
+            other => other?,
+        }
         let bytes = fs::read(&engine).map_err(|_| self.failed("ended without writing an engine".into()))?;
         if let Some(path) = kept {
             keep(&path, &bytes)?;
         }
         Ok(Built { bytes, cached: false })
+    }
+
+    /// What tells TensorRT's versions apart without asking the program, which takes seconds to answer: an upgrade
+    /// replaces it.
+    fn program_state(&self) -> String {
+        let program = fs::canonicalize(&self.program).unwrap_or_else(|_| self.program.clone());
+        let changed = fs::metadata(&program).ok().map(|meta| (meta.len(), meta.modified().ok()));
+        format!("{} {changed:?}", program.display())
     }
 
     fn failed(&self, detail: String) -> Error {
@@ -81,6 +103,7 @@ impl Builder {
         model: &Path,
         engine: &Path,
         precision: Precision,
+        skip: &str,
         cancel: &Cancel,
         progress: &mut dyn FnMut(&str),
     ) -> Result<()> {
@@ -92,12 +115,7 @@ impl Builder {
             // Layers that have no grid may be 16-bit.
             Precision::Int8 => &["--int8", "--fp16"],
         };
-        command
-            .args(formats)
-            .arg("--skipInference")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(formats).arg(skip).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| self.failed(format!("cannot be started: {e}")))?;
         let (send, receive) = crossbeam_channel::unbounded::<String>();
         let pipes: [Option<Box<dyn std::io::Read + Send>>; 2] = [

@@ -42,6 +42,13 @@ fn tensor(name: &str, data_type: i32, dims: &[i64]) -> Tensor {
     Tensor { name: name.into(), data_type, dims: dims.to_vec(), ..Tensor::default() }
 }
 
+/// Gives the graph the extent `n` of a constant of 64 MiB, and the attribute that fills it with ones.
+fn fill(g: &mut endort::format::onnx::proto::Graph) -> Attribute {
+    g.initializer.push(Tensor { int64_data: vec![1 << 24], ..tensor("n", 7, &[1]) });
+    let one = Tensor { float_data: vec![1.0], ..tensor("one", 1, &[1]) };
+    Attribute { name: "value".into(), t: Some(one), ..Attribute::default() }
+}
+
 /// Files that are sound as protocol buffers and absurd as networks.
 fn absurd(model: &Model) -> Vec<Case> {
     let mut cases = vec![
@@ -71,6 +78,27 @@ fn absurd(model: &Model) -> Vec<Case> {
                 from = to;
             }
             g.node.push(node("Relu", &[&from], "mask"));
+        }),
+        changed(model, "three hundred constants", |g| {
+            let fill = fill(g);
+            let constant = |i: usize| Node {
+                attribute: vec![fill.clone()],
+                ..node("ConstantOfShape", &["n"], &format!("c{i}"))
+            };
+            g.node = (0..300).map(constant).chain([node("Relu", &["image"], "mask")]).collect();
+        }),
+        changed(model, "three hundred casts of a constant", |g| {
+            let fill = fill(g);
+            g.node = vec![Node { attribute: vec![fill], ..node("ConstantOfShape", &["n"], "c0") }];
+            g.node.extend((0..300).map(|i| {
+                let to = Attribute {
+                    name: "to".into(),
+                    i: if i % 2 == 0 { 7 } else { 1 },
+                    ..Attribute::default()
+                };
+                Node { attribute: vec![to], ..node("Cast", &[&format!("c{i}")], &format!("c{}", i + 1)) }
+            }));
+            g.node.push(node("Relu", &["image"], "mask"));
         }),
         changed(model, "a grid with a scale of zero", |g| {
             g.initializer.push(Tensor { float_data: vec![0.0], ..tensor("s", 1, &[]) });
@@ -253,6 +281,7 @@ fn absurd_networks_do_not_fill_the_memory() {
         "resize to 1099",
         "shape 1099",
         "thousand",
+        "three hundred",
     ];
     let cases = absurd(&model).into_iter().filter(|(what, _)| large.iter().any(|l| what.contains(l)));
     let mut tried = 0;

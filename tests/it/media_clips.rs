@@ -101,9 +101,13 @@ pub const CLIPS: [Clip; 31] = [
 ];
 
 /// Clips that are made from others, without coding again: rotated, cut by an edit list, with cover art.
-const DERIVED: [Clip; 3] = [
+const DERIVED: [Clip; 4] = [
     Clip { file: "rotated.mp4", args: "-i {d}/h264.mp4 -c copy -metadata:s:v:0 rotate=90" },
     Clip { file: "edit_list.mp4", args: "-ss 0.35 -i {d}/h264_audio.mp4 -c copy" },
+    Clip {
+        file: "h264_long.ts",
+        args: "-i {d}/h264_audio_long.mp4 -c:v libx264 -g 10 -pix_fmt yuv420p -c:a copy",
+    },
     Clip { file: "rotated_422.mov", args: "-i {d}/h264_422.mp4 -c copy -metadata:s:v:0 rotate=270" },
 ];
 

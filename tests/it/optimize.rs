@@ -370,6 +370,15 @@ fn the_engine_is_built_by_trtexec_and_kept() {
         }
     }
 
+    // Another TensorRT under the same driver: what the old one built does not fit it. It is an old one at that.
+    let old = "case \"$*\" in *--buildOnly*) cat \"$onnx\" > \"$engine\";; \
+               *) echo '[E] Unknown option: --skipInference'; seq 50; exit 1;; esac";
+    trtexec(&sandbox, old);
+    let report = json(&optimize("old").code(0).stdout);
+    assert_eq!(report["engine"]["cached"], false);
+    let bytes = std::fs::read(sandbox.file("old/model.engine")).unwrap();
+    assert_eq!(bytes, std::fs::read(sandbox.file("old/model.onnx")).unwrap());
+
     std::fs::remove_dir_all(sandbox.file("cache")).unwrap();
     trtexec(&sandbox, "echo something; echo 'Error Code 4: no Myelin' >&2; exit 3");
     let run = optimize("three").code(1).stdout("");
@@ -382,4 +391,21 @@ fn the_engine_is_built_by_trtexec_and_kept() {
     trtexec(&sandbox, "exit 0");
     let run = optimize("four").code(1).stdout("");
     assert!(run.stderr.contains("ended without writing an engine"), "{}", run.stderr);
+}
+
+#[test]
+fn a_limit_on_dice_is_not_passed_where_no_mask_shows_anything() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 2);
+    for entry in std::fs::read_dir(sandbox.file("truth/masks")).unwrap() {
+        // Labels by number: the polyp is 1, the rest 0.
+        let path = entry.unwrap().path();
+        image::GrayImage::from_fn(64, 64, |x, _| image::Luma([u8::from(x > 20)])).save(path).unwrap();
+    }
+    let args = ["optimize", "red.onnx", "--target", "cpu", "--precision", "fp16", "-o", "out"];
+    let truth = ["--ground-truth", "truth", "--calibration", "truth/images"];
+    let run = sandbox.endort(args.into_iter().chain(truth)).finish().code(1).stdout("");
+    assert!(run.stderr.starts_with("endort: truth/masks: show no polyp"), "{}", run.stderr);
+    assert!(!sandbox.file("out").exists());
 }

@@ -285,6 +285,49 @@ fn hostile_files_are_errors_and_nothing_worse() {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
 }
 
+/// A file of under a megabyte in which a hundred thousand operators share one list of a hundred thousand inputs.
+fn sharing() -> Vec<u8> {
+    use flatbuffers::{FlatBufferBuilder, TableFinishedWIPOffset, VOffsetT, WIPOffset};
+    type Table = WIPOffset<TableFinishedWIPOffset>;
+    const MANY: usize = 100_000;
+
+    fn table(b: &mut FlatBufferBuilder<'static>, vectors: &[(VOffsetT, WIPOffset<()>)]) -> Table {
+        let start = b.start_table();
+        vectors.iter().for_each(|&(field, vector)| b.push_slot_always(4 + 2 * field, vector));
+        b.end_table(start)
+    }
+    fn list(b: &mut FlatBufferBuilder<'static>, tables: &[Table]) -> WIPOffset<()> {
+        WIPOffset::new(b.create_vector(tables).value())
+    }
+    fn numbers(b: &mut FlatBufferBuilder<'static>, numbers: &[i32]) -> WIPOffset<()> {
+        WIPOffset::new(b.create_vector(numbers).value())
+    }
+
+    let mut b = FlatBufferBuilder::new();
+    let shared = numbers(&mut b, &[0; MANY]);
+    let operator = table(&mut b, &[(1, shared)]);
+    let operators = list(&mut b, &vec![operator; MANY]);
+    let one = numbers(&mut b, &[1]);
+    let first = numbers(&mut b, &[0]);
+    let tensor = table(&mut b, &[(0, one)]);
+    let tensors = list(&mut b, &[tensor]);
+    let empty = table(&mut b, &[]);
+    let (codes, buffers) = (list(&mut b, &[empty]), list(&mut b, &[empty]));
+    let graph = table(&mut b, &[(0, tensors), (1, first), (2, first), (3, operators)]);
+    let graphs = list(&mut b, &[graph]);
+    let root = table(&mut b, &[(1, codes), (2, graphs), (4, buffers)]);
+    b.finish(root, Some("TFL3"));
+    b.finished_data().to_vec()
+}
+
+#[test]
+fn tables_that_share_their_lists_do_not_fill_the_memory() {
+    let bytes = sharing();
+    assert!(bytes.len() < 1 << 20, "{}", bytes.len());
+    let error = tflite::decode(&bytes).unwrap_err();
+    assert_eq!(error, "its lists hold more than the file");
+}
+
 #[test]
 fn operators_find_their_inputs_or_the_file_is_refused() {
     let relu = |from, to| Operator {

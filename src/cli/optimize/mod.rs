@@ -174,6 +174,10 @@ impl<'a> Optimize<'a> {
                 .push(format!("{many} weight tensor(s) exceed half precision's range and stay 32-bit"));
         }
         let measured = Measured::new(&self, &original, &package, &made, &observed)?;
+        if let (Some(folder), None) = (&self.args.ground_truth, measured.dice_drop()) {
+            let detail = "show no polyp (a value above 127), so that no loss of Dice can be measured";
+            return Err(Error::GroundTruth { path: folder.join("masks"), detail: detail.to_owned() });
+        }
         let missed = measured.dice_drop().is_some_and(|drop| drop > self.args.max_dice_drop);
         if missed && self.precision == Precision::Int8 && layers.is_none() {
             layers = Some(self.sensitivity(&package, &observed, &self.job())?);

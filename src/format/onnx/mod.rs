@@ -17,6 +17,7 @@ use std::path::Path;
 use prost::Message;
 
 use crate::error::{Error, Result};
+use crate::graph::passes::fold_constants::MAX_CONSTANT_ELEMENTS;
 use crate::graph::{Graph, MAX_MACS, ValueId};
 pub use write::{WriteOptions, write};
 
@@ -67,6 +68,7 @@ pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Graph> {
         integers: HashMap::new(),
         opset,
         elements: 0,
+        constants: 0,
     };
     for t in &source.initializer {
         let constant = tensor::read(t, options.folder).map_err(fail)?;
@@ -110,17 +112,24 @@ struct Reader {
     /// Element type of constants as the file has it: integers of every width are one type in the graph.
     integers: HashMap<ValueId, i32>,
     opset: i64,
+    /// Elements of all values that are computed, and of all constants.
     elements: usize,
+    constants: usize,
 }
 
 impl Reader {
     fn define(&mut self, name: &str, id: ValueId) -> Result<(), String> {
         let value = self.graph.value(id);
-        if value.constant.is_none() {
-            self.elements = self.elements.saturating_add(value.shape.iter().product());
-            if self.elements > MAX_VALUE_ELEMENTS {
-                return Err(format!("its values exceed the limit of {MAX_VALUE_ELEMENTS} elements"));
-            }
+        let (sum, limit, what) = match value.constant {
+            None => (&mut self.elements, MAX_VALUE_ELEMENTS, "values"),
+            Some(_) => (&mut self.constants, MAX_CONSTANT_ELEMENTS, "constants"),
+        };
+        let integers = value.constant.as_ref().is_some_and(|t| t.as_i64().is_some());
+        // An integer takes twice the memory of a float.
+        let elements = value.shape.iter().product::<usize>().saturating_mul(1 + usize::from(integers));
+        *sum = sum.saturating_add(elements);
+        if *sum > limit {
+            return Err(format!("its {what} exceed the limit of {limit} elements"));
         }
         match self.names.insert(name.to_owned(), id) {
             None => Ok(()),

@@ -1,7 +1,10 @@
 //! A `.tflite` file as a [`Model`]: what is needed to bind its inputs and outputs and to judge its operators.
 //!
 //! A file is hostile until proven otherwise: every offset is checked against the file, every count against
-//! a bound, and what is copied out of the file is never more than the file holds.
+//! a bound, and what is copied out of the file is a small multiple of what the file holds, although its tables may
+//! share their lists.
+
+use std::cell::Cell;
 
 use super::encode::IDENTIFIER;
 use super::model::{Attributes, Model, Operator, Quantization, Tensor, Window};
@@ -11,6 +14,8 @@ use super::schema::{self, Fused, Kind, Padding};
 const MAX_ITEMS: usize = 100_000;
 /// Largest number of axes.
 const MAX_RANK: usize = 8;
+/// How many times its own length a file's lists and names may add up to. Buffers, which are not shared, count apart.
+const MAX_SHARING: usize = 16;
 /// Longest name.
 const MAX_NAME: usize = 4096;
 
@@ -26,7 +31,8 @@ pub fn decode(bytes: &[u8]) -> Read<Model> {
     if !is_tflite(bytes) {
         return Err("is not a TFLite file".into());
     }
-    let file = File { bytes };
+    let left = Cell::new(bytes.len().saturating_mul(MAX_SHARING));
+    let file = File { bytes, left: &left };
     let root = file.table(file.follow(0)?)?;
     let mut copied = 0;
     let buffers = root.tables(4)?;
@@ -70,7 +76,8 @@ pub fn decode(bytes: &[u8]) -> Read<Model> {
 
 /// Tensors of the first signature's outputs, in its order: runtimes that go by signatures use it.
 pub fn signature_outputs(bytes: &[u8]) -> Read<Vec<(String, usize)>> {
-    let file = File { bytes };
+    let left = Cell::new(bytes.len().saturating_mul(MAX_SHARING));
+    let file = File { bytes, left: &left };
     let root = file.table(file.follow(0)?)?;
     let Some(signature) = root.tables(7)?.into_iter().next() else { return Ok(vec![]) };
     signature.tables(1)?.iter().map(|map| Ok((map.text(0)?, map.u32(1, 0)? as usize))).collect()
@@ -196,9 +203,18 @@ fn attributes(code: schema::Code, operator: &Table<'_>) -> Read<Attributes> {
 #[derive(Clone, Copy)]
 struct File<'a> {
     bytes: &'a [u8],
+    /// Bytes that may still be copied out of it.
+    left: &'a Cell<usize>,
 }
 
 impl<'a> File<'a> {
+    /// Accounts for something that is about to be copied out.
+    fn spend(self, bytes: usize) -> Read<()> {
+        let left = self.left.get().checked_sub(bytes).ok_or("its lists hold more than the file")?;
+        self.left.set(left);
+        Ok(())
+    }
+
     fn array<const N: usize>(self, at: usize) -> Read<[u8; N]> {
         let end = at.checked_add(N).ok_or("an offset leaves the file")?;
         let bytes = self.bytes.get(at..end).ok_or("an offset leaves the file")?;
@@ -279,6 +295,7 @@ impl<'a> Table<'a> {
         if count > MAX_ITEMS {
             return Err(format!("has a list of {count}, more than the limit of {MAX_ITEMS}"));
         }
+        self.file.spend(4 * count)?;
         (0..count).map(|i| self.file.table(self.file.follow(start + 4 * i)?)).collect()
     }
 
@@ -288,6 +305,7 @@ impl<'a> Table<'a> {
         if count > MAX_ITEMS {
             return Err(format!("has a list of {count}, more than the limit of {MAX_ITEMS}"));
         }
+        self.file.spend(N * count)?;
         (0..count).map(|i| self.file.array(start + N * i)).collect()
     }
 
@@ -314,6 +332,7 @@ impl<'a> Table<'a> {
         if bytes.len() > MAX_NAME {
             return Err(format!("has a name of {} bytes, more than the limit of {MAX_NAME}", bytes.len()));
         }
+        self.file.spend(bytes.len())?;
         Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 }

@@ -168,7 +168,9 @@ impl Lowering<'_> {
     /// Weights, made of the value `id`: constants that are stored in half precision where that is asked for.
     pub(super) fn weights(&mut self, id: ValueId, shape: Vec<usize>, data: &[f32]) -> usize {
         let name = &self.graph.value(id).name;
-        if self.weights == Weights::F32 || self.integer {
+        // One weight beyond half precision's range would become infinite.
+        let fits = data.iter().all(|v| v.abs() <= f16::MAX.to_f32());
+        if self.weights == Weights::F32 || self.integer || !fits {
             let tensor = self.floats(name, shape, data);
             self.sources.insert(tensor, id);
             return tensor;

@@ -41,7 +41,9 @@ fn candidate(graph: &Graph, i: usize) -> Option<(usize, Affine)> {
             Op::ConvTranspose(c) => c.activation.is_none(),
             _ => false,
         };
-        (plain && used_once(graph, id)).then_some(producer)
+        // A constant that broadcasts one channel to several is no affine map of it.
+        let keeps_shape = graph.shape(id) == graph.shape(node.output);
+        (plain && keeps_shape && used_once(graph, id)).then_some(producer)
     };
     let channels = *graph.shape(node.output).get(1)?;
     match &node.op {

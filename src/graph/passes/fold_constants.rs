@@ -8,8 +8,8 @@ use crate::graph::{Graph, Op, Tensor, ValueId};
 const MAX_FOLDED_ELEMENTS: usize = 1 << 24;
 /// Largest number of multiply-accumulates that folding may spend on one node.
 const MAX_FOLDED_MACS: u64 = 1 << 28;
-/// Largest number of elements that all constants of a graph may hold together after folding.
-const MAX_CONSTANT_ELEMENTS: usize = 1 << 28;
+/// Largest number of elements that all constants of a graph may hold together (1 GiB of floats).
+pub const MAX_CONSTANT_ELEMENTS: usize = 1 << 28;
 
 /// The result of `op`, if its inputs are constant and it is cheap. An error says what does not fit.
 pub fn fold(graph: &Graph, op: &Op, inputs: &[ValueId]) -> Result<Option<Tensor>, String> {

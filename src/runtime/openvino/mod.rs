@@ -178,7 +178,8 @@ fn configure(openvino: &OpenVino, device: &str, present: &[String], options: &Op
             openvino.set(part, "INFERENCE_PRECISION_HINT", "f32")?;
         }
         openvino.set(part, "PERFORMANCE_HINT", "LATENCY")?;
-        if part == "CPU" && options.threads > 0 {
+        // The library's core is one for the process and remembers what the last engine asked for; 0 is its own choice.
+        if part == "CPU" {
             openvino.set(part, "INFERENCE_NUM_THREADS", &options.threads.to_string())?;
         }
         // Compiling for a GPU or an NPU takes seconds; what comes of it is kept.

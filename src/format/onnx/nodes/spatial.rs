@@ -184,7 +184,9 @@ pub fn resize(a: &Args<'_>) -> Result<Step, Refusal> {
             if *n != 1.0 || *c != 1.0 {
                 return Err(Refusal::Unsupported(format!("scales {scales:?}")));
             }
-            let size = |extent: usize, s: f32| (extent as f64 * f64::from(s)).floor() as usize;
+            // In single precision, as ONNX Runtime does it: 320 x 0.7 is 224 then, which is also what PyTorch meant. In
+            // double precision, as in ONNX's own shape inference, it would be 223.
+            let size = |extent: usize, s: f32| (extent as f32 * s).floor() as usize;
             ([size(x[2], *h), size(x[3], *w)], [*h, *w])
         }
         ([], Some([n, c, h, w])) => {

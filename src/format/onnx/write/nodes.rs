@@ -83,8 +83,13 @@ impl Writer<'_> {
             }
             Op::Resize(r) => {
                 inputs.push(String::new());
-                let exact =
-                    |i: usize| (x[i + 2] as f64 * f64::from(r.scale[i])).floor() as usize == r.size[i];
+                // Scales only where all readers make the same size of them: some compute in single precision, some not.
+                let exact = |i: usize| {
+                    let (extent, scale) = (x[i + 2], r.scale[i]);
+                    let single = (extent as f32 * scale).floor() as usize;
+                    let double = (extent as f64 * f64::from(scale)).floor() as usize;
+                    single == r.size[i] && double == r.size[i]
+                };
                 if exact(0) && exact(1) {
                     let scales = Tensor::f32(vec![4], vec![1.0, 1.0, r.scale[0], r.scale[1]]);
                     inputs.push(self.parameter(&format!("{name}.scales"), scales)?);
