@@ -32,6 +32,10 @@ pub(crate) struct Audio {
     stream: usize,
     /// Seconds that the output's time is behind the input's, in microseconds.
     shift_us: i64,
+    /// Ticks that the output's time is behind the shifted one's, because the input's clock started again.
+    restarted: i64,
+    /// Time of the last packet that was read, and how long it lasts; in the output's time, in ticks of the input.
+    last: Option<(i64, i64)>,
     aac: Option<Aac>,
 }
 
@@ -48,7 +52,17 @@ impl Audio {
             // SAFETY: the encoder is open.
             (unsafe { muxer.add_encoded(aac.encoder.0, aac.base()) }?, Some(aac))
         };
-        Ok(Self { input, packet: Packet::new()?, pending: false, ended: false, stream, shift_us, aac })
+        Ok(Self {
+            input,
+            packet: Packet::new()?,
+            pending: false,
+            ended: false,
+            stream,
+            shift_us,
+            restarted: 0,
+            last: None,
+            aac,
+        })
     }
 
     /// FFmpeg's name of the codec that had to be replaced by AAC.
@@ -97,11 +111,34 @@ impl Audio {
 
     fn read(&mut self) -> Result<bool, AvError> {
         // Broken sound ends early; the picture is what counts.
-        let more = self.input.read(&mut self.packet).unwrap_or(false);
-        if more {
-            self.packet.shift(super::rescale(self.shift_us, MICROSECONDS, self.input.time_base()));
+        while self.input.read(&mut self.packet).unwrap_or(false) {
+            if self.place() {
+                return Ok(true);
+            }
         }
-        Ok(more)
+        Ok(false)
+    }
+
+    /// Gives the packet its time in the output; `false` if it has to be left out because times must rise.
+    fn place(&mut self) -> bool {
+        let base = self.input.time_base();
+        self.packet.shift(super::rescale(self.shift_us, MICROSECONDS, base) + self.restarted);
+        let Some(mut time) = self.packet.dts().or(self.packet.pts()) else { return true };
+        if let Some((last, duration)) = self.last {
+            // A clock that starts again goes on where the last sound ends, as the pictures do.
+            if last.saturating_sub(time) > super::rescale(RESTART_US, MICROSECONDS, base) {
+                let back = time - (last + duration.max(1));
+                self.packet.shift(back);
+                self.restarted += back;
+                time -= back;
+            }
+            // Coded anew, sound gets times of its own.
+            if time <= last && self.aac.is_none() {
+                return false;
+            }
+        }
+        self.last = Some((time, self.packet.duration().unwrap_or(0)));
+        true
     }
 
     fn drain(&mut self, muxer: &mut Muxer) -> Result<(), AvError> {
@@ -123,6 +160,10 @@ impl Audio {
         Ok(())
     }
 }
+
+/// How far a time lies before the one that came last, in microseconds, where a clock has started again rather than
+/// faltered.
+pub(crate) const RESTART_US: i64 = 1_000_000;
 
 /// A time base of one microsecond.
 pub(crate) const MICROSECONDS: (i32, i32) = (1, 1_000_000);

@@ -42,6 +42,13 @@ impl AvError {
         (1..4096).contains(&number).then_some(number)
     }
 
+    /// Whether FFmpeg refused by itself, because of what it was given.
+    pub(crate) fn is_refusal(self) -> bool {
+        // EINVAL is what its containers say of times that do not rise.
+        const EINVAL: i32 = 22;
+        self.errno().is_none_or(|number| number == EINVAL)
+    }
+
     /// The operating system's error; FFmpeg's own ones become [`io::ErrorKind::Other`].
     pub(crate) fn to_io(self) -> io::Error {
         self.errno().map_or_else(|| io::Error::other(self.to_string()), io::Error::from_raw_os_error)

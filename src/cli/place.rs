@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::sink::output::folder_of;
 use crate::source::{Input, Location};
 
 /// Where one kind of output goes.
@@ -94,4 +95,27 @@ pub fn check<'a>(jobs: impl Iterator<Item = (&'a Input, Vec<PathBuf>)> + Clone) 
 /// What tells two files apart, whatever they are called.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Where several sources' folders differ, each input's path is kept from the folder that they share.
+pub fn keep_apart(inputs: &mut [Input]) {
+    let roots: Vec<_> = inputs.iter().map(root).collect();
+    let mut distinct = roots.iter().flatten();
+    let Some(first) = distinct.next().cloned() else { return };
+    let shared = distinct.fold(first, |shared: PathBuf, root| {
+        let same = shared.components().zip(root.components()).take_while(|(a, b)| a == b);
+        same.map(|(part, _)| part).collect()
+    });
+    for (input, root) in inputs.iter_mut().zip(&roots) {
+        if let Some(below) = root.as_ref().and_then(|root| root.strip_prefix(&shared).ok()) {
+            input.relative = below.join(&input.relative);
+        }
+    }
+}
+
+/// The folder that a file's relative path starts from.
+fn root(input: &Input) -> Option<PathBuf> {
+    let Location::File(path) = &input.location else { return None };
+    let absolute = fs::canonicalize(folder_of(path)).ok()?;
+    absolute.ancestors().nth(input.relative.components().count().saturating_sub(1)).map(Path::to_owned)
 }

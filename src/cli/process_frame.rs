@@ -63,6 +63,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         path.as_deref().map(|path| Target::new(path, several, &PICTURE_EXTENSIONS)).transpose()
     };
     let (overlay, mask) = (target(&args.overlay)?, target(&args.mask)?);
+    if [&overlay, &mask].into_iter().flatten().any(|target| target.folder().is_some()) {
+        place::keep_apart(&mut inputs);
+    }
     let at = |target: &Option<Target>, input: &Input| target.as_ref().map(|t| t.path(&input.relative, "png"));
     let outputs = |input| [&overlay, &mask].into_iter().filter_map(|target| at(target, input)).collect();
     place::check(inputs.iter().map(|input| (input, outputs(input))))?;

@@ -105,6 +105,8 @@ pub struct RunReport {
     pub ai_off_frames: u64,
     /// Why the AI lane ended early, where the pictures went on without it.
     pub ai_failure: Option<Error>,
+    /// Why the source gave no more, where it had given frames and did not end by itself.
+    pub source_lost: Option<Error>,
     /// Whether the run ended by cancellation.
     pub cancelled: bool,
 }
@@ -146,6 +148,7 @@ impl RunReport {
         self.annotation_delay.merge(&other.annotation_delay);
         self.stages.merge(&other.stages);
         self.ai_failure = self.ai_failure.or(other.ai_failure);
+        self.source_lost = self.source_lost.or(other.source_lost);
         self.cancelled |= other.cancelled;
         self
     }

@@ -49,6 +49,8 @@ pub(super) struct Shared<'a> {
     /// Why the AI lane ended although the pictures go on.
     pub(super) ai_failure: Failures,
     pub(super) ai_failed: AtomicBool,
+    /// Why a source that had given frames gives no more.
+    source_lost: Failures,
 }
 
 /// Drives `source` through the lanes into `sink` until its end, `cancel`, or a limit of `options`.
@@ -58,7 +60,8 @@ pub(super) struct Shared<'a> {
 ///
 /// # Errors
 /// The first failure of any stage. An AI lane that fails under [`Policy::NewestWins`] does not end the run:
-/// pictures go on without it and the report says why.
+/// pictures go on without it and the report says why. A source that is lost after it gave frames ends the run like
+/// its own end would, so that what it gave is kept; the report says why.
 pub fn run(
     mut source: Box<dyn Source>,
     mut analyzer: Option<&mut dyn Analyzer>,
@@ -87,6 +90,7 @@ pub fn run(
         failures: Failures::default(),
         ai_failure: Failures::default(),
         ai_failed: AtomicBool::new(false),
+        source_lost: Failures::default(),
     };
     let (decoded_tx, decoded_rx) = bounded(DECODED_AHEAD);
     let (video_tx, video_rx) = bounded(options.buffer_size.max(1));
@@ -102,7 +106,9 @@ pub fn run(
         spawn(scope, "pace", &shared.failures, &shared.stop, move || {
             // Closes the buffer however this stage ends, so that the AI lane ends too.
             let _closing = CloseOnDrop(&shared.buffer);
-            pace(&decoded_rx, &video_tx, Pacer::new(options, live, fallback_step), with_ai, shared)
+            let waits = options.pace == Pace::Max && !live;
+            let video = Video { channel: &video_tx, waits };
+            pace(&decoded_rx, &video, Pacer::new(options, live, fallback_step), with_ai, shared)
         })?;
         let results_rx = match analyzer.take() {
             Some(analyzer) => {
@@ -133,6 +139,7 @@ pub fn run(
     }
     let mut report = presenter.finish(shared.dropped.into_inner());
     report.ai_failure = shared.ai_failure.take();
+    report.source_lost = shared.source_lost.take();
     report.cancelled = cancel.is_cancelled();
     sink.finish()?;
     Ok(report)
@@ -148,12 +155,18 @@ impl<T> Drop for CloseOnDrop<'_, T> {
 }
 
 fn decode(source: &mut dyn Source, decoded: &Sender<Frame>, shared: &Shared) -> Result<()> {
+    let mut given = false;
     while !shared.stop.is_cancelled() && !shared.cancel.is_cancelled() {
         match source.next() {
             Ok(Some(frame)) => {
+                given = true;
                 if decoded.send(frame).is_err() {
                     break;
                 }
+            }
+            Err(lost @ Error::SourceLost { .. }) if given => {
+                shared.source_lost.report(lost);
+                break;
             }
             Ok(None) | Err(Error::Cancelled) => break,
             Err(error) => return Err(error),
@@ -209,7 +222,7 @@ impl Pacer {
 
 fn pace(
     decoded: &Receiver<Frame>,
-    video: &Sender<Frame>,
+    video: &Video,
     mut pacer: Pacer,
     with_ai: bool,
     shared: &Shared,
@@ -227,27 +240,42 @@ fn pace(
         frame.captured = due;
         if with_ai && !joined {
             // The picture goes first, so that it is always there before its findings.
-            send_video(frame.clone(), video, shared);
+            if !video.send(frame.clone(), shared) {
+                break;
+            }
         }
         if with_ai {
             let entered = shared.clock.now();
             shared.buffer.push((entered, frame), &shared.stop, |(_, stale)| drop_frame(&stale, shared));
             tell_waiting(shared);
         } else if options.policy == Policy::EveryFrame {
-            if video.send(frame).is_err() {
+            if video.channel.send(frame).is_err() {
                 break;
             }
-        } else {
-            send_video(frame, video, shared);
+        } else if !video.send(frame, shared) {
+            break;
         }
     }
     Ok(())
 }
 
-/// Hands a picture to the presenter without ever waiting for it.
-fn send_video(frame: Frame, video: &Sender<Frame>, shared: &Shared) {
-    if let Err(TrySendError::Full(_)) = video.try_send(frame) {
-        shared.lost.fetch_add(1, Ordering::Relaxed);
+/// The presenter's end of the video lane.
+struct Video<'a> {
+    channel: &'a Sender<Frame>,
+    /// A recording that goes as fast as it is taken waits for who takes it; nothing else does.
+    waits: bool,
+}
+
+impl Video<'_> {
+    /// Hands a picture to the presenter; `false` once that has gone. What is due now and finds no room is lost.
+    fn send(&self, frame: Frame, shared: &Shared) -> bool {
+        if self.waits {
+            return self.channel.send(frame).is_ok();
+        }
+        if let Err(TrySendError::Full(_)) = self.channel.try_send(frame) {
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        true
     }
 }
 

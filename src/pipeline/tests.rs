@@ -37,6 +37,7 @@ struct Script {
     frames: u64,
     step_ms: i64,
     fail_at: Option<u64>,
+    lost_at: Option<u64>,
 }
 
 impl Script {
@@ -51,7 +52,7 @@ impl Script {
             live: false,
             codec: "test".into(),
         };
-        Self { info, next: 0, frames, step_ms, fail_at: None }
+        Self { info, next: 0, frames, step_ms, fail_at: None, lost_at: None }
     }
 }
 
@@ -63,6 +64,9 @@ impl Source for Script {
     fn next(&mut self) -> Result<Option<Frame>> {
         if self.fail_at == Some(self.next) {
             return Err(Error::Media { source_name: "test".into(), detail: "torn tape".into() });
+        }
+        if self.lost_at == Some(self.next) {
+            return Err(Error::SourceLost { source_name: "test".into(), detail: "unplugged".into() });
         }
         self.next += 1;
         Ok((self.next <= self.frames).then(|| frame(self.next - 1, self.step_ms)))
@@ -92,6 +96,8 @@ struct Recorder {
     pictures: Vec<u64>,
     records: Vec<FrameRecord>,
     finished: bool,
+    /// How long it takes for each picture.
+    slow: Duration,
     fail_at: Option<u64>,
     cancel_at: Option<(u64, Cancel)>,
     ai_off: Vec<Option<AiOff>>,
@@ -117,6 +123,7 @@ impl Sink for Recorder {
         {
             cancel.cancel();
         }
+        std::thread::sleep(self.slow);
         self.pictures.push(frame.id.0);
         Ok(())
     }
@@ -288,6 +295,27 @@ fn a_dead_ai_lane_is_reported_while_the_pictures_go_on() {
     assert_eq!(report.analysed + report.dropped + report.unanalysed, 40);
     assert!(report.unanalysed > 0 && report.violations >= report.unanalysed);
     assert!(sink.finished);
+}
+
+#[test]
+fn what_a_source_gave_before_it_was_lost_is_kept() {
+    let mut sink = Recorder::default();
+    let source = Script { lost_at: Some(12), ..Script::new(40, 5) };
+    let report = go(source, Some(&mut Act(|_| Ok(()))), &mut sink, &live(), &RealClock::new()).unwrap();
+    assert_eq!((sink.pictures.len(), sink.finished), (12, true));
+    assert_eq!(report.source_lost.unwrap().to_string(), "test: lost the source: unplugged");
+    // One that never gave a frame has nothing to keep.
+    let (mut sink, source) = (Recorder::default(), Script { lost_at: Some(0), ..Script::new(40, 5) });
+    let error = go(source, Some(&mut Act(|_| Ok(()))), &mut sink, &live(), &RealClock::new()).unwrap_err();
+    assert!(matches!(error, Error::SourceLost { .. }) && !sink.finished);
+}
+
+#[test]
+fn a_recording_at_full_speed_waits_for_a_slow_sink() {
+    let mut sink = Recorder { slow: Duration::from_millis(3), ..Recorder::default() };
+    let options = RunOptions { pace: Pace::Max, buffer_size: 2, ..live() };
+    let report = go(Script::new(60, 5), Some(&mut Act(|_| Ok(()))), &mut sink, &options, &RealClock::new());
+    assert_eq!((report.unwrap().lost, sink.pictures.len()), (0, 60));
 }
 
 #[test]

@@ -26,6 +26,29 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// Whether something is there that is written to and never replaced: a device, a pipe, a socket.
+pub fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+}
+
+/// The file that a link leads to, so that it is replaced and not the link.
+fn followed(path: PathBuf) -> PathBuf {
+    let is_link = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+    if is_link { std::fs::canonicalize(&path).unwrap_or(path) } else { path }
+}
+
+/// The file that takes the place of `path` when it is whole.
+///
+/// # Errors
+/// [`Error::Output`] where a device or a pipe is there, which nothing takes the place of.
+pub fn replaceable(path: PathBuf) -> Result<PathBuf> {
+    if is_special(&path) {
+        let detail = "is a device or a pipe, where a file is to be written".to_owned();
+        return Err(Error::Output { path, detail });
+    }
+    Ok(followed(path))
+}
+
 /// Where a sink writes its text.
 pub struct Output {
     writer: Writer,
@@ -51,13 +74,18 @@ impl fmt::Debug for Output {
 impl Output {
     /// An output that becomes the file `path` at [`finish`](Self::finish) and is removed if dropped before.
     ///
-    /// A file that an earlier run left under the temporary name is replaced.
+    /// A file that an earlier run left under the temporary name is replaced. A device or a pipe is written to as it
+    /// is, and where `path` is a link, the file that it leads to is the one that is replaced.
     ///
     /// # Errors
     ///
     /// [`Error::Write`] if the file cannot be created.
     pub fn file(path: impl Into<PathBuf>) -> Result<Self> {
-        let name = path.into();
+        let name = followed(path.into());
+        if is_special(&name) {
+            let device = File::options().write(true).open(&name).map_err(Error::write(&name))?;
+            return Ok(Self::stream(name, Box::new(BufWriter::new(device))));
+        }
         let file = File::create(part_path(&name)).map_err(Error::write(&name))?;
         Ok(Self { writer: Writer::Part(BufWriter::new(file)), name, failed: false })
     }

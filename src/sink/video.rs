@@ -10,8 +10,8 @@ use ffmpeg_next::ffi::{AVColorPrimaries, AVColorRange, AVColorSpace, AVColorTran
 
 use super::Sink;
 use super::kept::{READABLE, rename};
-use super::output::part_path;
-use crate::av::audio::{Audio, MICROSECONDS};
+use super::output::{part_path, replaceable};
+use crate::av::audio::{Audio, MICROSECONDS, RESTART_US};
 use crate::av::chain::Turn;
 use crate::av::convert::Converter;
 use crate::av::dict::Dict;
@@ -100,6 +100,7 @@ impl VideoSink {
     ) -> Result<Self> {
         let target = target.into();
         let format = container(&target)?;
+        let target = replaceable(target)?;
         let part = part_path(&target);
         // First by the standard library, whose errors say which folder is missing or not writable.
         File::create(&part).map_err(Error::write(&target))?;
@@ -116,7 +117,12 @@ impl VideoSink {
         &self.notes
     }
 
+    /// What FFmpeg refuses by itself concerns this recording alone; what the operating system refuses may concern all.
     fn write_error(&self, error: AvError) -> Error {
+        if error.is_refusal() {
+            let detail = format!("cannot be written to {}: {error}", self.target.display());
+            return Error::Media { source_name: self.info.name.clone(), detail };
+        }
         Error::write(&self.target)(error.to_io())
     }
 }
@@ -306,7 +312,15 @@ struct Writing {
 
 impl Writing {
     fn frame(&mut self, frame: &Frame) -> Result<(), AvError> {
-        let ticks = rescale(frame.pts.ticks, frame.pts.base, self.base).saturating_sub(self.shift);
+        let mut ticks = rescale(frame.pts.ticks, frame.pts.base, self.base).saturating_sub(self.shift);
+        // A clock that starts again goes on where the last frame ends.
+        if let Some((last, _)) = self.last
+            && last.saturating_sub(ticks) > rescale(RESTART_US, MICROSECONDS, self.base)
+        {
+            let next = last + self.last_duration();
+            self.shift -= next - ticks;
+            ticks = next;
+        }
         let pts = match self.last {
             // Containers need rising times; a source that repeats one is broken.
             Some((last, _)) => {

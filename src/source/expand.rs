@@ -100,7 +100,7 @@ fn expand_glob(spec: &str) -> Result<Vec<Input>> {
 }
 
 /// The folders in front of the first part that has wildcards.
-fn fixed_part(pattern: &str) -> PathBuf {
+pub fn fixed_part(pattern: &str) -> PathBuf {
     Path::new(pattern)
         .components()
         .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))

@@ -18,7 +18,7 @@ mod video;
 
 use std::time::Duration;
 
-pub use expand::{Input, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand, is_media};
+pub use expand::{Input, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand, fixed_part, is_media};
 pub use open::{open, open_input};
 pub use options::{EventHandler, HwDecode, OpenOptions, SourceEvent};
 pub use spec::{Location, SCHEMES};

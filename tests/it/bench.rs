@@ -234,3 +234,40 @@ fn what_cannot_be_measured_is_one_line_and_exit_code_1() {
         assert!(run.stderr.starts_with("endort: ") && run.stderr.contains(cause), "{}", run.stderr);
     }
 }
+
+#[test]
+fn what_was_measured_is_told_although_a_later_model_fails() {
+    let sandbox = Sandbox::new();
+    let source = clip("h264.mp4").display().to_string();
+    let args = ["bench", &source, "--pace", "max", "--warmup", "5", "--runtime", "scripted:"];
+    let models = ["--model", "polyp-lite", "--model", "no-such-model", "--json", "r.json"];
+    let run = sandbox.endort(args.into_iter().chain(models)).finish().code(1);
+    assert!(run.stderr.contains("no-such-model"), "{}", run.stderr);
+    let report: Value = serde_json::from_str(&sandbox.read("r.json")).unwrap();
+    assert_eq!(report["runs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_report_s_place_is_looked_at_before_anything_is_measured() {
+    let sandbox = Sandbox::new();
+    for flag in ["--json", "--csv", "--markdown"] {
+        let run =
+            sandbox.endort(["bench", "missing.mp4", flag, "no/such/report"]).finish().code(1).stdout("");
+        assert!(run.stderr.starts_with("endort: cannot write no/such/report: "), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn streams_have_a_limit_and_auto_passes_where_one_is_held() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.endort(["bench", "--streams", "33"]).finish().code(2).stdout("");
+    assert!(run.stderr.contains("must be a number from 1 to 32, or auto"), "{}", run.stderr);
+    // One room is a matter of the machine; that the report and the exit code agree is ours.
+    let source = clip("h264.mp4").display().to_string();
+    let args = ["bench", &source, "--streams", "auto", "--check", "--warmup", "5", "--json", "-"];
+    let run = sandbox.endort(args.into_iter().chain(["--runtime", "scripted:delay=60ms"])).finish();
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    let runs = report["runs"].as_array().unwrap();
+    assert_ne!(runs.last().unwrap()["verdict"], "pass", "{report:#}");
+    assert_eq!(run.code, Some(if runs[0]["verdict"] == "pass" { 0 } else { 3 }), "{report:#}");
+}

@@ -67,6 +67,18 @@ fn outputs_in_a_folder_bear_the_inputs_stems_and_never_meet() {
 }
 
 #[test]
+fn pictures_of_several_folders_keep_their_paths_apart() {
+    let sandbox = Sandbox::new();
+    picture(&sandbox, "monday/same.png");
+    picture(&sandbox, "tuesday/same.png");
+    let args = ["process-frame", "monday", "tuesday", "--runtime", "scripted:", "--mask", "out"];
+    sandbox.endort(args).finish().code(0).stderr("");
+    for made in ["out/monday/same.png", "out/tuesday/same.png"] {
+        assert!(sandbox.file(made).exists(), "{made}");
+    }
+}
+
+#[test]
 fn a_broken_picture_is_reported_and_the_rest_goes_on() {
     let sandbox = Sandbox::new();
     picture(&sandbox, "in/good.png");

@@ -312,6 +312,18 @@ fn outputs_inside_the_input_folder_are_not_inputs_of_the_next_run() {
 }
 
 #[test]
+fn outputs_go_beside_what_a_glob_found() {
+    let sandbox = recordings(&["h264.mp4"]);
+    for name in ["one.mp4", "two.mp4"] {
+        sandbox.write(&format!("flat/{name}"), fs::read(clip("h264.mp4")).unwrap());
+    }
+    let run = stream(&sandbox, &["flat/*.mp4", "--results", "flat", "--json"]).code(0);
+    let done = |name: &str| (name.to_owned(), "done".to_owned());
+    assert_eq!(summary(&run), [done("one.mp4"), done("two.mp4")]);
+    assert!(sandbox.file("flat/one.jsonl").exists() && sandbox.file("flat/two.jsonl").exists());
+}
+
+#[test]
 fn what_cannot_work_is_told_at_once() {
     let sandbox = recordings(&["h264.mp4"]);
     sandbox.write("stills/a.png", "");
@@ -361,6 +373,103 @@ fn a_live_source_that_is_interrupted_leaves_whole_outputs() {
     let tags = ["-show_entries", "stream=color_space,color_range"];
     assert_eq!(probe(&sandbox.file("out.mp4"), &tags), "tv,bt709\n");
     assert_eq!(sandbox.names("."), ["out.jsonl", "out.mp4", "red.onnx"]);
+}
+
+#[test]
+fn a_camera_that_is_lost_for_good_leaves_what_it_gave() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    let camera = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", camera.local_addr().unwrap());
+    let sender = std::thread::spawn(move || {
+        // Asked once, it sends three seconds of video and is never seen again: endort gives up after a minute.
+        let (mut viewer, _) = camera.accept().unwrap();
+        for part in fs::read(clip("h264_long.ts")).unwrap().chunks(2 << 10) {
+            std::io::Write::write_all(&mut viewer, part).unwrap();
+            std::thread::sleep(Duration::from_millis(60));
+        }
+    });
+    let outputs = ["-o", "out.mp4", "--results", "out.jsonl"];
+    let run = stream(&sandbox, &[&[address.as_str()][..], &outputs].concat()).code(1);
+    sender.join().unwrap();
+    let pictures = probe_frames(&sandbox.file("out.mp4")).len();
+    let records = timeless(&sandbox.read("out.jsonl")).len();
+    assert!(pictures > 15 && (1..=pictures).contains(&records), "{pictures}, {records}: {}", run.stderr);
+    assert_eq!(sandbox.names("."), ["out.jsonl", "out.mp4", "red.onnx"]);
+    for words in ["lost the source", &format!("its outputs hold the {pictures} frames before that")] {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_clock_that_starts_again_goes_on_where_it_was_and_stops_no_batch() {
+    let sandbox = recordings(&["h264.mp4"]);
+    let part = fs::read(clip("h264_long.ts")).unwrap();
+    sandbox.write("exams/a/twice.ts", [&part[..], &part].concat());
+    let run = stream(&sandbox, &["exams", "-o", "out", "--json"]).code(0);
+    assert_eq!(states(&run), ["done", "done"]);
+    let made = sandbox.file("out/a/twice.mp4");
+    assert_eq!(probe_frames(&made).len(), 180);
+    for kind in ["v:0", "a:0"] {
+        let length = probe(&made, &["-select_streams", kind, "-show_entries", "stream=duration"]);
+        let length: f64 = length.trim().parse().unwrap();
+        assert!((5.8..6.3).contains(&length), "{kind} lasts {length} s");
+    }
+}
+
+#[test]
+fn a_recording_at_full_speed_loses_no_frame_under_any_policy() {
+    let sandbox = recordings(&["h264_audio_long.mp4"]);
+    let exam = "exams/h264_audio_long/exam.mp4";
+    let run = stream(&sandbox, &[exam, "-o", "a.mp4", "--policy", "newest-wins", "--json"]).code(0);
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&report["files"][0]["frames"], &report["files"][0]["lost"]), (&90.into(), &0.into()));
+    assert_eq!(probe_frames(&sandbox.file("a.mp4")).len(), 90);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_are_written_to_and_read_once_and_never_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let sandbox = recordings(&["h264.mp4"]);
+    let pipe = |name: &str| {
+        let path = sandbox.file(name);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
+    };
+    let (results, camera) = (pipe("results.jsonl"), pipe("camera.ts"));
+    let reader = {
+        let results = results.clone();
+        std::thread::spawn(move || fs::read_to_string(results).unwrap())
+    };
+    let exam = "exams/h264/exam.mp4";
+    stream(&sandbox, &[exam, "--results", "results.jsonl"]).code(0);
+    assert_eq!(timeless(&reader.join().unwrap()).len(), 30);
+    assert!(fs::metadata(&results).unwrap().file_type().is_fifo());
+
+    let bytes = fs::read(clip("h264.ts")).unwrap();
+    let writer = std::thread::spawn(move || fs::write(camera, bytes).unwrap());
+    let run = stream(&sandbox, &["camera.ts", "-o", "out/", "--json"]).code(0);
+    writer.join().unwrap();
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["files"][0]["frames"], 25);
+
+    let video = pipe("video.mp4");
+    stream(&sandbox, &[exam, "-o", "video.mp4"])
+        .code(1)
+        .stderr("endort: video.mp4: is a device or a pipe, where a file is to be written\n");
+    assert!(fs::metadata(video).unwrap().file_type().is_fifo());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_leads_to_the_file_that_is_replaced() {
+    let sandbox = recordings(&["h264.mp4"]);
+    let kept = sandbox.write("archive/kept.jsonl", "earlier");
+    std::os::unix::fs::symlink(&kept, sandbox.file("results.jsonl")).unwrap();
+    stream(&sandbox, &["exams/h264/exam.mp4", "--results", "results.jsonl"]).code(0);
+    assert!(fs::symlink_metadata(sandbox.file("results.jsonl")).unwrap().is_symlink());
+    assert_eq!(timeless(&sandbox.read("archive/kept.jsonl")).len(), 30);
 }
 
 #[test]

@@ -148,7 +148,10 @@ fn one_stream(
     };
     let runtime_version = analyzer.as_ref().and_then(|a| a.runtime_version()).map(str::to_owned);
     let (clock, progress) = (RealClock::new(), Progress::default());
-    let report = run(source, analyzer, &mut display, &options, &clock, setup.cancel, &progress)?;
+    let mut report = run(source, analyzer, &mut display, &options, &clock, setup.cancel, &progress)?;
+    if let Some(lost) = report.source_lost.take() {
+        return Err(lost);
+    }
     if report.frames == 0 && !report.cancelled {
         return Err(Error::NoInput {
             source_name: info.name,

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::model::Package;
 use crate::pipeline;
 use crate::pipeline::processor::ProcessorOptions;
-use crate::sink::output::Output;
+use crate::sink::output::{Output, folder_of, is_special};
 use crate::vision::metrics::AccuracySummary;
 use fastest::{Chooser, FastestRuntime};
 use measure::Setup;
@@ -138,7 +138,10 @@ impl FromStr for Streams {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
-            _ => text.parse().map(Self::Count).map_err(|_| "must be a number from 1, or auto".to_owned()),
+            _ => match text.parse::<NonZeroUsize>() {
+                Ok(count) if count.get() <= MAX_STREAMS => Ok(Self::Count(count)),
+                _ => Err(format!("must be a number from 1 to {MAX_STREAMS}, or auto")),
+            },
         }
     }
 }
@@ -155,7 +158,7 @@ fn seconds(text: &str) -> std::result::Result<f64, String> {
 
 /// The runtime's name that stands for all that are present.
 const ALL_RUNTIMES: &str = "all";
-/// Most streams that `--streams auto` tries.
+/// Most streams that are run at once.
 const MAX_STREAMS: usize = 32;
 /// Largest earlier report that `--compare` reads.
 const MAX_REPORT_BYTES: u64 = 64 << 20;
@@ -173,7 +176,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if args.forget {
         return bench.forget();
     }
-    let (runs, source, finished) = bench.runs()?;
+    bench.check_places()?;
+    let mut runs = Vec::new();
+    let (source, ended) = bench.runs(&mut runs);
+    // What was measured is told whatever ended it.
+    let Some(source) = source else { return ended.and(Err(Error::Cancelled)) };
+    let finished = ended.is_ok();
     let fastest = if finished { bench.fastest(&runs) } else { vec![] };
     let report = Report {
         endort: env!("CARGO_PKG_VERSION").to_owned(),
@@ -184,12 +192,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     };
     let changes = before.as_ref().map(|before| compare::compare(before, &report));
     bench.publish(&report, changes.as_deref())?;
-    let passed = report.runs.iter().all(|run| run.verdict == Verdict::Pass);
-    Ok(match (finished, args.check && !passed) {
-        (false, _) => Outcome::Interrupted,
-        (true, true) => Outcome::Missed,
-        (true, false) => Outcome::Done,
-    })
+    // `auto` adds streams until the budget is missed: the box passes if it holds one.
+    let counts = |run: &&Run| args.streams != Streams::Auto || run.streams == 1;
+    let passed = report.runs.iter().filter(counts).all(|run| run.verdict == Verdict::Pass);
+    match ended {
+        Err(Error::Cancelled) => Ok(Outcome::Interrupted),
+        Err(error) => Err(error),
+        Ok(()) if args.check && !passed => Ok(Outcome::Missed),
+        Ok(()) => Ok(Outcome::Done),
+    }
 }
 
 struct Bench<'a> {
@@ -245,10 +256,24 @@ impl Bench<'_> {
         found
     }
 
-    /// Measures every combination; `false` if it was interrupted and only what was finished is there.
-    fn runs(&self) -> Result<(Vec<Run>, SourceReport, bool)> {
-        let mut runs = Vec::new();
+    /// Refuses places where no report can be written, before hours are spent on one.
+    fn check_places(&self) -> Result<()> {
+        let files = [&self.args.json, &self.args.csv, &self.args.markdown];
+        for path in files.into_iter().flatten().filter(|path| path.as_os_str() != "-" && !is_special(path)) {
+            tempfile::tempfile_in(folder_of(path)).map_err(Error::write(path.as_path()))?;
+        }
+        Ok(())
+    }
+
+    /// Measures every combination into `runs`; the source is `None` until one has been measured, and what ended it
+    /// early stands beside it.
+    fn runs(&self, runs: &mut Vec<Run>) -> (Option<SourceReport>, Result<()>) {
         let mut source = None;
+        let ended = self.measure_all(runs, &mut source);
+        (source, ended)
+    }
+
+    fn measure_all(&self, runs: &mut Vec<Run>, source: &mut Option<SourceReport>) -> Result<()> {
         for choice in self.choices()? {
             let accuracy = self.accuracy(&choice)?;
             for pace in self.paces() {
@@ -264,7 +289,7 @@ impl Bench<'_> {
                     run.accuracy = accuracy;
                     runs.push(run);
                     if self.context.cancel.is_cancelled() {
-                        return Ok((runs, source.ok_or(Error::Cancelled)?, false));
+                        return Err(Error::Cancelled);
                     }
                     if !passed {
                         break;
@@ -272,7 +297,7 @@ impl Bench<'_> {
                 }
             }
         }
-        Ok((runs, source.ok_or(Error::Cancelled)?, true))
+        Ok(())
     }
 
     /// Every model on every runtime in every precision; pass-through needs neither of the two.

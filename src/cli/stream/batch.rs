@@ -126,11 +126,18 @@ impl Batch<'_> {
             let frames = done.tally.frames;
             self.context.console.note(&format!("{name}: interrupted after {frames} frames; {kept}"));
         }
-        let error = done.ai_failure.map(|error| {
+        let mut error = None;
+        for failure in done.failures {
             state = State::Failed;
-            self.context.console.error(&error);
-            error.to_string()
-        });
+            self.context.console.error(&failure);
+            if done.kept && matches!(failure, Error::SourceLost { .. }) {
+                let frames = done.tally.frames;
+                self.context
+                    .console
+                    .note(&format!("{name}: its outputs hold the {frames} frames before that"));
+            }
+            error.get_or_insert(failure.to_string());
+        }
         if state == State::Done {
             self.enter(job, content, &outputs, Status::Done(done.tally))?;
         }
@@ -167,7 +174,8 @@ impl Batch<'_> {
 
     fn content(&self, job: &Job) -> Result<Option<Fingerprint>> {
         match &job.input.location {
-            Location::File(path) if self.ledger.is_some() => {
+            // A pipe can be read only once.
+            Location::File(path) if self.ledger.is_some() && path.is_file() => {
                 Fingerprint::take(path, &self.context.cancel).map(Some)
             }
             _ => Ok(None),

@@ -50,8 +50,8 @@ pub struct Finished {
     pub kept: bool,
     /// It was interrupted.
     pub interrupted: bool,
-    /// Why frames went through unanalysed at its end, if they did.
-    pub ai_failure: Option<Error>,
+    /// Why what is kept is not as it should be: the AI ended before the source, or the source was lost.
+    pub failures: Vec<Error>,
 }
 
 impl<'a> Work<'a> {
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
             kept: outputs.kept,
             // What is kept although a part may not be is whole: Ctrl-C came after its end.
             interrupted: !outputs.kept || (report.cancelled && outputs.keep_part),
-            ai_failure: report.ai_failure,
+            failures: report.ai_failure.into_iter().chain(report.source_lost).collect(),
         })
     }
 
@@ -186,7 +186,8 @@ impl<'a> Work<'a> {
 fn video(job: &Job, info: &SourceInfo) -> Result<Option<VideoSink>> {
     let Some(path) = &job.video else { return Ok(None) };
     let origin = match &job.input.location {
-        Location::File(path) => Some(path.as_path()),
+        // A pipe cannot be opened a second time.
+        Location::File(path) if path.is_file() => Some(path.as_path()),
         _ => None,
     };
     VideoSink::create(path, info, origin, VideoOptions::default()).map(Some)
@@ -219,6 +220,7 @@ impl Seen {
         Tally {
             frames: self.frames,
             dropped: report.dropped,
+            lost: report.lost,
             frames_with_findings: self.frames_with_findings,
             tracks: self.tracks.len() as u64,
             fps: report.fps(),

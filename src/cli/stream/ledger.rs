@@ -68,6 +68,9 @@ pub struct Tally {
     pub frames: u64,
     /// Frames that the policy skipped.
     pub dropped: u64,
+    /// Frames of which nobody took the picture in time: they are not in the outputs.
+    #[serde(default)]
+    pub lost: u64,
     /// Frames in which something was found.
     pub frames_with_findings: u64,
     /// Different objects over the whole recording.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::Format;
 use crate::cli::place::{self, Target, identity};
 use crate::error::{Error, Result};
-use crate::sink::output::folder_of;
-use crate::source::{Input, Location, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand};
+use crate::sink::output::{folder_of, is_special};
+use crate::source::{self, Input, Location, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand};
 
 /// An input and what is to be made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Plan {
         let results = wanted.results.map(|path| Target::new(path, several, &Format::ENDINGS)).transpose()?;
         let folder = [&video, &results].into_iter().flatten().find_map(Target::folder).map(Path::to_owned);
         if folder.is_some() {
-            keep_apart(&mut inputs);
+            place::keep_apart(&mut inputs);
         }
         let jobs = inputs
             .into_iter()
@@ -97,8 +97,9 @@ impl Plan {
     /// [`Error::Write`] for the first one that cannot.
     pub fn prepare(&self) -> Result<()> {
         let outputs: Vec<_> = self.jobs.iter().flat_map(Job::outputs).collect();
-        let folders: HashSet<_> =
-            outputs.iter().map(|path| folder_of(path)).chain(self.folder.as_deref()).collect();
+        // Nothing is made beside a device or a pipe.
+        let files = outputs.iter().filter(|path| !is_special(path));
+        let folders: HashSet<_> = files.map(|path| folder_of(path)).chain(self.folder.as_deref()).collect();
         for folder in folders {
             // A single file's folder must be there: it may be a slip of the pen.
             if self.folder.is_some() {
@@ -157,7 +158,9 @@ fn is_picture(path: &Path) -> bool {
 
 /// Whether the file lies in an output folder inside the source's folder: made by an earlier run.
 fn is_output(path: &Path, source: &str, wanted: Wanted<'_>) -> bool {
-    let root = fs::canonicalize(source).ok();
+    // Of a glob, the folder in front of its wildcards: that of `*.mp4` is the working folder.
+    let fixed = Path::new(".").join(source::fixed_part(source));
+    let root = fs::canonicalize(source).or_else(|_| fs::canonicalize(fixed)).ok();
     let Ok(path) = fs::canonicalize(path) else { return false };
     [wanted.video, wanted.results].into_iter().flatten().any(|output| {
         fs::canonicalize(output).is_ok_and(|output| {
@@ -173,27 +176,4 @@ fn is_live(input: &Input) -> bool {
         Location::Address(address) => !address.to_ascii_lowercase().starts_with("http"),
         Location::File(_) | Location::Stdin | Location::Synthetic(_) => false,
     }
-}
-
-/// Where several sources' folders differ, each input's path is kept from the folder that they share.
-fn keep_apart(inputs: &mut [Input]) {
-    let roots: Vec<_> = inputs.iter().map(root).collect();
-    let mut distinct = roots.iter().flatten();
-    let Some(first) = distinct.next().cloned() else { return };
-    let shared = distinct.fold(first, |shared: PathBuf, root| {
-        let same = shared.components().zip(root.components()).take_while(|(a, b)| a == b);
-        same.map(|(part, _)| part).collect()
-    });
-    for (input, root) in inputs.iter_mut().zip(&roots) {
-        if let Some(below) = root.as_ref().and_then(|root| root.strip_prefix(&shared).ok()) {
-            input.relative = below.join(&input.relative);
-        }
-    }
-}
-
-/// The folder that a file's relative path starts from.
-fn root(input: &Input) -> Option<PathBuf> {
-    let Location::File(path) = &input.location else { return None };
-    let absolute = fs::canonicalize(folder_of(path)).ok()?;
-    absolute.ancestors().nth(input.relative.components().count().saturating_sub(1)).map(Path::to_owned)
 }

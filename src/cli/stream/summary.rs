@@ -51,9 +51,21 @@ pub struct FileReport {
 }
 
 /// Headings of the table; the last ones are about keeping to a budget.
-const COLUMNS: [&str; 10] =
-    ["source", "", "frames", "dropped", "with findings", "tracks", "fps", "avg ms", "p95 ms", "violations"];
-const UNTIMED_COLUMNS: usize = 7;
+const COLUMNS: [&str; 11] = [
+    "source",
+    "",
+    "frames",
+    "dropped",
+    "lost",
+    "with findings",
+    "tracks",
+    "fps",
+    "avg ms",
+    "p95 ms",
+    "violations",
+];
+const LOST_COLUMN: usize = 4;
+const UNTIMED_COLUMNS: usize = 8;
 
 impl FileReport {
     fn timing(&self) -> Option<&Timing> {
@@ -68,6 +80,7 @@ impl FileReport {
             self.state.word().to_owned(),
             figure(|tally| tally.frames.to_string()),
             figure(|tally| tally.dropped.to_string()),
+            figure(|tally| tally.lost.to_string()),
             figure(|tally| tally.frames_with_findings.to_string()),
             figure(|tally| tally.tracks.to_string()),
             figure(|tally| format!("{:.1}", tally.fps)),
@@ -118,14 +131,20 @@ impl Report {
         }
         // Sources at full speed have no latency to speak of: no columns for it then.
         let timed = self.files.iter().any(|file| file.timing().is_some());
-        let columns = if timed { &COLUMNS[..] } else { &COLUMNS[..UNTIMED_COLUMNS] };
+        let columns = if timed { COLUMNS.len() } else { UNTIMED_COLUMNS };
+        // Frames that are lost are the exception: a column of zeros would hide the one that is not.
+        let lost = self.files.iter().any(|file| file.tally.is_some_and(|tally| tally.lost > 0));
+        let shown = |column: &usize| *column < columns && (lost || *column != LOST_COLUMN);
+        let pick = |cells: [String; COLUMNS.len()]| {
+            cells.into_iter().enumerate().filter(|(i, _)| shown(i)).map(|(_, cell)| cell).collect::<Vec<_>>()
+        };
         let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(columns);
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(pick(COLUMNS.map(str::to_owned)));
         for column in table.column_iter_mut().skip(2) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         for file in &self.files {
-            table.add_row(file.cells().into_iter().take(columns.len()));
+            table.add_row(pick(file.cells()));
         }
         if planned == 1 {
             return if self.count(State::Failed) == 1 { Vec::new() } else { vec![table.to_string()] };
