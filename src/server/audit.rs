@@ -21,7 +21,7 @@ const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000
 /// How a line's own digest is put behind its other fields.
 const DIGEST: &str = ",\"digest\":\"";
 const LAST: &str = "\"}\n";
-/// Longest line that is read; longer ones were not written here.
+/// Longest line that is written and read.
 const MAX_LINE: u64 = 64 << 10;
 
 /// An open audit log.
@@ -52,7 +52,7 @@ impl Audit {
     /// Adds a line and makes sure that it is on the disk.
     ///
     /// # Errors
-    /// [`Error::Write`]; the log then ends where it ended before.
+    /// [`Error::TooLarge`], [`Error::Write`]; the log then ends where it ended before.
     pub(super) fn append<const N: usize>(
         &self,
         event: &str,
@@ -71,6 +71,14 @@ impl Audit {
         let text = Value::Object(line).to_string();
         let digest = digest_of(&text);
         let text = format!("{}{DIGEST}{digest}{LAST}", &text[..text.len() - 1]);
+        if text.len() as u64 > MAX_LINE {
+            // It would read as a broken chain, for good.
+            return Err(Error::TooLarge {
+                what: format!("a line of the audit log, {event},"),
+                found: format!("{} bytes", text.len()),
+                limit: format!("{MAX_LINE} bytes"),
+            });
+        }
         let length = end.file.metadata().map_err(Error::write(&self.path))?.len();
         if let Err(error) = end.file.write_all(text.as_bytes()).and_then(|()| end.file.sync_data()) {
             // Half a line would break the chain for good.
@@ -145,6 +153,23 @@ mod tests {
         let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         assert_eq!((&last["number"], &last["user"]), (&5.into(), &"desk".into()));
         assert_eq!(verify(&path).unwrap().1, last["digest"].as_str().unwrap());
+    }
+
+    #[test]
+    fn a_line_that_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, text) = written(folder.path());
+        let audit = Audit::open(&path).unwrap();
+        let long = "x".repeat(MAX_LINE as usize);
+        let refused = audit.append("room_started", "desk", [("source", long.into())]);
+        assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        // The longest that can be: what is left of a line without a text in it.
+        audit.append("room_started", "desk", [("source", "".into())]).unwrap();
+        let rest = std::fs::read_to_string(&path).unwrap().len() - text.len();
+        let long = "x".repeat(MAX_LINE as usize - rest);
+        audit.append("room_started", "desk", [("source", long.into())]).unwrap();
+        assert_eq!(verify(&path).unwrap().0, 8);
     }
 
     #[test]

@@ -113,6 +113,9 @@ impl Tokens {
             let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
                 return Err((number, "must be three words: ROLE NAME TOKEN"));
             };
+            if name.contains(char::is_control) {
+                return Err((number, "the name must hold no control characters"));
+            }
             if !TOKEN_LENGTH.contains(&token.len()) || !token.bytes().all(is_token_byte) {
                 return Err((number, "the token must be 16 to 256 of A-Z a-z 0-9 . _ ~ + -"));
             }
@@ -168,6 +171,31 @@ impl Tokens {
     }
 }
 
+/// A name as the value of a header, which holds ASCII alone; [`name_in_header`] reads it.
+pub(super) fn name_for_header(name: &str) -> String {
+    let mut value = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'%' => value.push_str("%25"),
+            byte if byte.is_ascii_graphic() => value.push(char::from(byte)),
+            byte => value.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    value
+}
+
+/// The name that [`name_for_header`] wrote.
+pub(super) fn name_in_header(value: &str) -> String {
+    let mut parts = value.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.extend(byte);
+        bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Characters that a token may hold: those of RFC 6750 that a WebSocket subprotocol may hold as well.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._~+-".contains(&byte)
@@ -206,7 +234,12 @@ impl Origins {
                 .split_once("://")
                 .is_some_and(|(from, place)| from == scheme && place.eq_ignore_ascii_case(host))
         });
-        own || self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        own || self.lists(origin)
+    }
+
+    /// Whether an origin is one of those that were allowed besides the server's own.
+    pub(super) fn lists(&self, origin: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
     }
 
     /// Whether a host name is one of ours. A page of a foreign name that was made to point here would have
@@ -251,9 +284,20 @@ mod tests {
             ("view a aaaaaaaaaaaaaaaa\nview b aaaaaaaaaaaaaaaa", 2),
             ("view a aaaaaaaaaaaaaaaa\nview a bbbbbbbbbbbbbbbb", 2),
             ("view a aaaaaaaaaaaaaaa/", 1),
+            ("view a\u{7}b aaaaaaaaaaaaaaaa", 1),
         ] {
             assert_eq!(Tokens::parse(text).err().unwrap().0, line, "{text}");
         }
+    }
+
+    #[test]
+    fn names_of_every_script_go_through_a_header() {
+        for name in ["local", "desk-3", "50%", "%41", "a%", "käthe", "پرستار", "護士"] {
+            let value = name_for_header(name);
+            assert!(value.bytes().all(|byte| byte.is_ascii_graphic()), "{value}");
+            assert_eq!(name_in_header(&value), name);
+        }
+        assert_eq!(name_for_header("nurse-station"), "nurse-station");
     }
 
     #[test]

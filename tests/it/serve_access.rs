@@ -372,6 +372,51 @@ fn the_audit_log_says_who_did_what_and_a_broken_one_is_not_continued() {
 }
 
 #[test]
+fn a_source_or_model_too_long_to_account_for_is_refused_and_the_audit_log_stays_whole() {
+    let server = Server::start(&["--audit-log", "audit.jsonl"]);
+    let call = |path: &str, body: serde_json::Value| server.post(&format!("{API}/video/{path}"), &body);
+    let start = |source: &str, model: &str| {
+        call("start-stream", serde_json::json!({ "room": "or-1", "source": source, "model": model }))
+    };
+    let address = |length: usize| format!("{:x<length$}", "rtsp://127.0.0.1:1/");
+    for length in [2049, 65_000] {
+        let refused = start(&address(length), "none").problem(422);
+        assert!(refused.contains("at most 2048 characters") && refused.len() < 300, "{refused}");
+    }
+    let refused = start("synthetic:64x64@10", &"m".repeat(1025)).problem(422);
+    assert!(refused.contains("at most 1024 characters") && refused.len() < 300, "{refused}");
+    start(&address(2048), "none").status(201);
+    call("stop-stream", serde_json::json!({ "room": "or-1" })).status(200);
+    assert!(server.sandbox.read("audit.jsonl").contains(&address(2048)));
+    let args = ["serve", "--check-config", "--audit-log", "audit.jsonl"];
+    server.sandbox.endort(args).finish().code(0);
+}
+
+#[test]
+fn a_name_in_any_script_can_ask_and_is_logged_as_it_is_written() {
+    let sandbox = Sandbox::new();
+    sandbox.write("tokens", format!("view schwester-käthe {VIEW}\noperate پرستار {OPERATE}\n"));
+    let server = Server::start_in(sandbox, &["--token-file", "tokens", "--audit-log", "audit.jsonl"]);
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    for (token, name) in [(VIEW, "schwester-käthe"), (OPERATE, "پرستار")] {
+        server.ask("GET", "/", &[&bearer(token)], b"").status(200);
+        let me = server.ask("GET", "/session", &[&bearer(token)], b"").status(200).json();
+        assert_eq!(me["name"], name);
+    }
+    let operator = bearer(OPERATE);
+    let headers = [operator.as_str(), "Content-Type: application/json"];
+    let call = |path: &str, body: &str| {
+        server.ask("POST", &format!("{API}/video/{path}"), &headers, body.as_bytes())
+    };
+    call("start-stream", r#"{"room":"or-1","source":"synthetic:64x64@10","model":"none"}"#).status(201);
+    call("stop-stream", r#"{"room":"or-1"}"#).status(200);
+    let text = server.sandbox.read("audit.jsonl");
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let users: Vec<_> = lines.skip(1).map(|line| line["user"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(users, ["پرستار"; 3], "{text}");
+}
+
+#[test]
 fn the_audit_log_says_who_ended_each_room() {
     let sandbox = Sandbox::new();
     sandbox.write("tokens", format!("operate desk {OPERATE}\n"));
@@ -410,5 +455,52 @@ fn the_audit_log_says_who_ended_each_room() {
     let lines = lines(&server.sandbox);
     for (room, user) in [("short", "the room itself"), ("mine", "desk"), ("long", "operator of this box")] {
         assert_eq!(ended(&lines, room), Some((user.into(), "stopped".into())), "{room}");
+    }
+}
+
+#[test]
+fn a_page_of_another_origin_that_may_ask_is_answered_so_that_its_browser_lets_it_read() {
+    const WARD: &str = "https://ward.example";
+    let server = with_tokens(&["--allow-origin", WARD]);
+    let path = format!("{API}/video/stats");
+    let bearer = format!("Authorization: Bearer {VIEW}");
+    let (ward, own) = (format!("Origin: {WARD}"), format!("Origin: http://{}", server.address));
+    // What a browser asks first, without the token.
+    let question = ["Access-Control-Request-Method: GET", "Access-Control-Request-Headers: authorization"];
+    let preflight = |origin: &str| server.ask("OPTIONS", &path, &[&question[..], &[origin]].concat(), b"");
+    let leave = preflight(&ward).status(204);
+    for (header, value) in [
+        ("access-control-allow-origin", Some(WARD)),
+        ("access-control-allow-methods", Some("GET, POST, DELETE")),
+        ("access-control-allow-headers", Some("Authorization, Content-Type")),
+        ("access-control-max-age", Some("600")),
+        ("access-control-allow-credentials", None),
+        ("vary", Some("Origin")),
+        ("content-length", None),
+    ] {
+        assert_eq!(leave.header(header), value, "{header}");
+    }
+    for origin in ["Origin: https://evil.example", "Origin: null"] {
+        let refused = preflight(origin).status(403);
+        assert!(!refused.head.to_ascii_lowercase().contains("access-control-"), "{}", refused.head);
+    }
+    // The server's own pages need no leave, and without a browser's question the address takes what it takes.
+    assert_eq!(preflight(&own).status, 401);
+    assert_eq!(server.ask("OPTIONS", &path, &[&ward], b"").status, 401);
+    assert_eq!(server.ask("OPTIONS", &path, &[&ward, &bearer], b"").status, 405);
+
+    let answer = server.ask("GET", &path, &[&ward, &bearer], b"").status(200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some(WARD));
+    assert_eq!(answer.header("vary"), Some("Origin"));
+    let exposed = answer.header("access-control-expose-headers").unwrap();
+    assert!(exposed.contains("Endort-Record") && exposed.contains("X-Request-Id"), "{exposed}");
+    // It can read why it was refused, too.
+    let refused = server.ask("GET", &path, &[&ward], b"").status(401);
+    assert_eq!(refused.header("access-control-allow-origin"), Some(WARD));
+    // Nobody else is told anything, but for caches.
+    for headers in [vec![bearer.as_str()], vec![bearer.as_str(), own.as_str()]] {
+        let answer = server.ask("GET", &path, &headers, b"").status(200);
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+        assert_eq!(answer.header("vary"), Some("Origin"));
     }
 }

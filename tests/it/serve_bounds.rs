@@ -18,7 +18,7 @@ use crate::serve_door::descriptors;
 use crate::serve_websocket::{BINARY, Client, FIN, TEXT, masked};
 
 /// A server within this process; what it is told to load does not exist.
-struct Small {
+pub struct Small {
     server: Option<Server>,
     address: SocketAddr,
 }
@@ -30,14 +30,20 @@ impl Small {
 
     /// A server that answers this to who asks about the device.
     fn with_device(change: impl FnOnce(&mut Limits), device: Device) -> Self {
-        let mut limits = Limits::default();
-        change(&mut limits);
-        let options = Options {
+        Self::with_options(|options| {
+            change(&mut options.limits);
+            options.device = device;
+        })
+    }
+
+    /// A server that is started in another way.
+    pub fn with_options(change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options {
             listen: "127.0.0.1:0".to_owned(),
             tls: None,
             tokens: Tokens::none(),
             origins: Origins { allowed: vec![], hosts: vec![] },
-            limits,
+            limits: Limits::default(),
             defaults: Defaults {
                 target_fps: 30.0,
                 max_latency_ms: 200.0,
@@ -50,10 +56,11 @@ impl Small {
             rooms: vec![],
             model: "none".to_owned(),
             loader: Arc::new(|name, _| Err(Error::NoModel { model: name.to_owned(), detail: String::new() })),
-            device,
+            device: Arc::new(|| Ok(Value::Null)),
             log: Log::new(Arc::new(|_| {})),
             audit: None,
         };
+        change(&mut options);
         let server = Server::start(options).unwrap();
         let address = server.address();
         Self { server: Some(server), address }
@@ -72,7 +79,11 @@ impl Small {
         stream
     }
 
-    fn post(&self, path: &str, body: &Value) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
+        Answer::read(&mut self.send(&format!("GET {API}{path}\r\nConnection: close\r\n\r\n")))
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
         let body = body.to_string();
         let head = format!("POST {API}{path}\r\nContent-Type: application/json\r\nConnection: close\r\n");
         Answer::read(&mut self.send(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())))

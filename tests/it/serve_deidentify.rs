@@ -3,12 +3,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use endort::frame::Frame;
+use endort::pipeline::{Analysis, Analyzer};
+use endort::record::Detection;
+use endort::server::models::Loaded;
+use endort::vision::Findings;
 use serde_json::{Value, json};
 
 use crate::media_clips::probe;
 use crate::program::Sandbox;
 use crate::serve::{API, Server};
+use crate::serve_bounds::Small;
 use crate::serve_clients::run;
 use crate::serve_record::{files, records};
 
@@ -19,29 +28,48 @@ const WORDS: [&str; 4] = ["DOE JANE", "19610312", "WARD", "ID4711"];
 /// Letters are white; nothing else comes near that.
 const BRIGHTEST: u8 = 190;
 
-/// Six seconds of it, with metadata.
-fn patient(folder: &Path) -> PathBuf {
+/// A clip of so many frames: the disc and what filters draw `beside` it, then what they draw `over` all of that while
+/// it goes on.
+fn clip(path: &Path, beside: &[String], frames: usize, over: &[String], metadata: &[&str]) {
     let (x, y, radius) = DISC;
     let inside = format!("lt(hypot(X-{x}\\,Y-{y})\\,{radius})");
     let disc = format!(
         "geq=lum='if({inside}\\,90+18*sin(X/9)*cos(Y/11)\\,16)':cb='if({inside}\\,118\\,128)':cr='if({inside}\\,158\\,128)'"
     );
+    // Drawn once, since that is slow.
+    let repeated = format!("loop=loop={}:size=1,setpts=N/25/TB", frames - 1);
+    let filters = [&[disc], beside, &[repeated], over].concat();
+    let output = Command::new("ffmpeg")
+        .args(["-y", "-loglevel", "error", "-f", "lavfi", "-i", "color=black:s=640x360:r=25:d=0.04"])
+        .args(["-vf", &filters.join(",")])
+        .args(["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "25", "-crf", "18"])
+        .args(metadata)
+        .arg(path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A filter that draws on some frames, the first and the last of which are named.
+fn during(filter: &str, first: usize, last: usize) -> String {
+    format!("{filter}:enable='between(n,{first},{last})'")
+}
+
+/// Six seconds of it, with metadata.
+fn patient(folder: &Path) -> PathBuf {
     let words = [(20, 40, 30), (20, 90, 30), (20, 300, 30), (510, 8, 24)];
     let words = WORDS.iter().zip(words).map(|(word, (x, y, size))| {
         format!("drawtext=text='{word}':fontsize={size}:fontcolor=white:x={x}:y={y}")
     });
-    let filters: Vec<String> = [disc, SQUARE.to_owned()].into_iter().chain(words).collect();
+    let beside: Vec<String> = [SQUARE.to_owned()].into_iter().chain(words).collect();
     let path = folder.join("patient.mp4");
-    let output = Command::new("ffmpeg")
-        .args(["-y", "-loglevel", "error", "-f", "lavfi", "-i", "color=black:s=640x360:r=25:d=0.04"])
-        .args(["-vf", &format!("{},loop=loop=149:size=1,setpts=N/25/TB", filters.join(","))])
-        .args(["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "25", "-crf", "18"])
-        .args(["-metadata", "title=DOE JANE", "-metadata", "creation_time=2026-01-02T03:04:05Z"])
-        .args(["-metadata", "comment=ward 7", "-metadata:s:v", "handler_name=DOE JANE"])
-        .arg(&path)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata = [
+        ["-metadata", "title=DOE JANE"],
+        ["-metadata", "creation_time=2026-01-02T03:04:05Z"],
+        ["-metadata", "comment=ward 7"],
+        ["-metadata:s:v", "handler_name=DOE JANE"],
+    ];
+    clip(&path, &beside, 150, &[], metadata.as_flattened());
     path
 }
 
@@ -50,7 +78,8 @@ fn frames(path: &Path) -> Vec<Vec<u8>> {
     let output = Command::new("ffmpeg")
         .args(["-loglevel", "error", "-i"])
         .arg(path)
-        .args(["-f", "rawvideo", "-pix_fmt", "gray", "-"])
+        // As they are: nothing is to fill the time in which nothing was kept.
+        .args(["-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -181,6 +210,98 @@ fn text_and_metadata_stay_out_of_recordings_pictures_and_thumbnails() {
         kinds.len() == 3 && kinds["plain"] > 10 && kinds["drawn"] > 10 && kinds["thumbnail"] >= 1,
         "{kinds:?}"
     );
+}
+
+#[test]
+fn letters_on_a_dark_screen_are_withheld_and_a_dark_moment_is_not() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.file("screen.mp4");
+    let glint = |at: &str| during(&format!("drawbox={at}:w=4:h=4:color=0x808080:t=fill"), 60, 79);
+    let name = "drawtext=text='DOE JANE':fontsize=30:fontcolor=white:x=350:y=165";
+    let over = [
+        during("drawbox=color=black:t=fill", 60, 139),
+        glint("x=360:y=120"),
+        glint("x=480:y=160"),
+        glint("x=400:y=240"),
+        during(name, 80, 139),
+    ];
+    clip(&path, &[], 170, &over, &[]);
+    assert!(frames(&path)[100].iter().any(|luma| *luma > BRIGHTEST), "the name is there to be seen");
+    let server = Server::start_in(sandbox, &["--record", "kept", "--deidentify"]);
+    let body = json!({ "room": "or-1", "source": path });
+    server.post(&format!("{API}/video/start-stream"), &body).status(201);
+    let [video, _] = files(&server, "or-1", "finished").map(|name| server.sandbox.file("kept").join(name));
+    // The first second but for a frame, and the name; the dark moment would be 20 frames more.
+    let withheld = server.room("or-1")["withheld"].as_u64().unwrap();
+    assert!((85..=95).contains(&withheld), "{withheld}");
+    let recorded = frames(&video);
+    assert!(recorded.len() > 50 && recorded.len() <= 85, "{}", recorded.len());
+    for (index, luma) in recorded.iter().enumerate() {
+        assert!(luma.iter().all(|luma| *luma < BRIGHTEST), "recording {index}");
+    }
+}
+
+/// Finds something in every frame, late, and says what it was. Counts the menus among them.
+struct Late(Arc<AtomicUsize>);
+
+impl Analyzer for Late {
+    fn model(&self) -> &str {
+        "late"
+    }
+
+    fn runtime(&self) -> &str {
+        "test"
+    }
+
+    fn analyze(&mut self, frame: &Frame) -> endort::Result<Analysis> {
+        let menu = frame.picture.plane(0).row(180)[420] > BRIGHTEST;
+        self.0.fetch_add(usize::from(menu), Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(60));
+        let finding = Detection {
+            label: if menu { "menu" } else { "scope" }.to_owned(),
+            score: 0.9,
+            bbox: [380.0, 140.0, 80.0, 80.0],
+            area_px: None,
+            polygon: None,
+            track_id: None,
+        };
+        let findings = Findings { detections: vec![finding], map: None };
+        Ok(Analysis { findings, ..Analysis::default() })
+    }
+}
+
+#[test]
+fn a_withheld_picture_is_no_thumbnail_even_when_its_findings_come_once_the_scope_is_back() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.file("menu.mp4");
+    clip(&path, &[], 92, &[during("drawbox=color=white:t=fill", 60, 71)], &[]);
+    let menus = Arc::new(AtomicUsize::new(0));
+    let small = Small::with_options(|options| {
+        let menus = Arc::clone(&menus);
+        options.model = "late".to_owned();
+        options.loader = Arc::new(move |_, _| {
+            let analyzer = Box::new(Late(Arc::clone(&menus)));
+            Ok(Loaded { analyzer, sha256: String::new(), shares: true })
+        });
+        options.defaults.enabled = true;
+        options.defaults.deidentify = true;
+    });
+    small.post("/video/start-stream", &json!({ "room": "a", "source": path })).status(201);
+    let begin = Instant::now();
+    let room = loop {
+        let room = small.get("/video/streams").status(200).json()["rooms"][0].clone();
+        if room["state"] == "stopped" {
+            break room;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{room}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(room["withheld"].as_u64() >= Some(30), "{room}");
+    assert!(menus.load(Ordering::Relaxed) > 0, "the AI was shown the menu");
+    let findings = small.get("/rooms/a/findings").status(200).json();
+    let findings = findings["findings"].as_array().unwrap();
+    let has = |label: &str| findings.iter().any(|finding| finding["label"] == label);
+    assert!(has("scope") && !has("menu"), "{findings:?}");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Live rooms: started, watched, stalled, failed, stopped.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::media_clips::clip;
 use crate::program::Sandbox;
-use crate::serve::{API, Server};
+use crate::serve::{API, Server, png};
+use crate::serve_websocket::{BINARY, Client, FIN, TEXT, masked};
 
 fn start(server: &Server, room: &str, source: &str, more: serde_json::Value) -> crate::serve::Answer {
     let mut body = json!({ "room": room, "source": source });
@@ -161,4 +165,106 @@ fn a_camera_that_is_not_there_is_waited_for_and_its_password_stays_secret() {
     let (code, took, _) = server.terminate();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+/// Serves one file over HTTP, to each who connects, until the test ends.
+fn serve_file(listener: TcpListener, bytes: Vec<u8>) {
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().filter_map(Result::ok) {
+            let _ = stream.read(&mut [0; 2048]);
+            let header = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len());
+            let _ = stream.write_all(header.as_bytes()).and_then(|()| stream.write_all(&bytes));
+        }
+    });
+}
+
+#[test]
+fn a_camera_that_has_not_come_yet_is_waited_for_longer_than_a_source_may_fail() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let web = format!("web=http://{free}/exam.mkv");
+    let server = Server::start(&["--room", "plug=/dev/video63", "--room", &web]);
+    for name in ["plug", "web"] {
+        let room = server.wait_for(name, |room| room["reconnects"].as_u64() >= Some(5));
+        assert_eq!(room["state"], "reconnecting", "{room}");
+        assert!(room["detail"].is_string(), "{room}");
+    }
+    serve_file(TcpListener::bind(free).unwrap(), std::fs::read(clip("h264_bframes.mkv")).unwrap());
+    let room = server.wait_for("web", |room| room["state"] == "stopped");
+    assert_eq!(room["detail"], "the source has ended");
+    assert!(room["figures"]["frames_processed"].as_u64() > Some(0), "{room}");
+    // Neither a pause nor an attempt holds up whoever stops it.
+    let stop = json!({ "room": "plug" });
+    let last = server.post(&format!("{API}/video/stop-stream"), &stop).status(200).json();
+    assert_eq!(last["rooms"]["plug"]["state"], "stopped", "{last}");
+}
+
+/// The AI takes four seconds for a room's first frame, and the room ends with it.
+const SLOW_TO_END: [&str; 2] = ["--runtime", "scripted:stall=4s@0"];
+
+#[test]
+fn a_room_that_is_being_stopped_is_not_over_yet_and_tells_its_viewers_when_it_is() {
+    let server = Server::start(&[&SLOW_TO_END[..], &["--room", "or-1=synthetic:64x64@30"]].concat());
+    server.wait_for("or-1", |room| room["figures"]["frames_processed"].as_u64() > Some(3));
+    let watcher = Client::open(server.connect(), "?room=or-1");
+    let stop = || {
+        let stop = json!({ "room": "or-1" });
+        server.post(&format!("{API}/video/stop-stream"), &stop).status(200).json()
+    };
+    let [first, second] = std::thread::scope(|scope| {
+        let first = scope.spawn(stop);
+        std::thread::sleep(Duration::from_millis(300));
+        start(&server, "or-1", "synthetic:64x64@30", json!({})).problem(409);
+        let second = scope.spawn(stop);
+        [first, second].map(|stopping| stopping.join().unwrap())
+    });
+    assert_eq!(first["rooms"]["or-1"]["state"], "stopped", "{first}");
+    assert_eq!(second["rooms"]["or-1"]["state"], "stopped", "{second}");
+    assert_eq!(first["frames_processed"], second["frames_processed"], "the final figures");
+    let (code, before) = watcher.ended();
+    assert_eq!(code, 1000);
+    let texts = before.iter().filter(|(first, _)| *first == FIN | TEXT);
+    let mut messages = texts.map(|(_, text)| serde_json::from_slice::<serde_json::Value>(text).unwrap());
+    let last = messages.rfind(|message| message["type"] == "room").unwrap();
+    assert_eq!(last["state"], "stopped", "{last}");
+    start(&server, "or-1", "synthetic:64x64@30", json!({})).status(201);
+}
+
+#[test]
+fn a_server_that_ends_while_a_room_is_being_stopped_completes_its_recording() {
+    let args = [&SLOW_TO_END[..], &["--record", "kept", "--room", "or-1=synthetic:64x64@30"]].concat();
+    let server = Server::start(&args);
+    server.wait_for("or-1", |room| room["recording"]["frames"].as_u64() > Some(3));
+    std::thread::scope(|scope| {
+        let stop = json!({ "room": "or-1" });
+        let server = &server;
+        scope.spawn(move || server.post(&format!("{API}/video/stop-stream"), &stop));
+        std::thread::sleep(Duration::from_millis(300));
+        // SAFETY: a signal to our own child, which has not been waited for.
+        unsafe { libc::kill(server.process() as i32, libc::SIGTERM) };
+    });
+    let begin = Instant::now();
+    while server.sandbox.names("kept").iter().any(|name| name.ends_with(".part")) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(server.sandbox.names("kept").len(), 2);
+}
+
+#[test]
+fn pictures_that_wait_for_a_room_that_is_stopped_are_let_go() {
+    let server = Server::start(&["--room", "or-1=push"]);
+    let mut camera = Client::open(server.connect(), "?room=or-1&push=true");
+    camera.0.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    let pictures = masked(FIN | BINARY, &png(512, 384)).repeat(20);
+    std::thread::scope(|scope| {
+        scope.spawn(move || while camera.0.write_all(&pictures).is_ok() {});
+        server.wait_for("or-1", |room| room["figures"]["frames_processed"].as_u64() > Some(5));
+        let stop = json!({ "room": "or-1" });
+        server.post(&format!("{API}/video/stop-stream"), &stop).status(200);
+    });
+    let begin = Instant::now();
+    while server.metric("endort_body_memory_bytes") > 0.0 {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{}", server.room("or-1"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

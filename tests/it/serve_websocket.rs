@@ -268,6 +268,31 @@ fn a_room_that_ends_says_so_and_one_that_takes_no_pictures_too() {
     }
 }
 
+/// Whoever sends no pictures has no use for large messages, and an unfinished one is held in memory.
+#[test]
+fn a_watcher_cannot_have_large_messages_held_for_it() {
+    let server = Server::start(&["--room", "or-1=synthetic:64x64@10", "--room", "or-2=push"]);
+    let send = |query: &str| {
+        let mut client = Client::open(server.connect(), query);
+        client.send(BINARY, &[0; 64 << 10]);
+        (0..15).for_each(|_| client.send(0, &[0; 64 << 10]));
+        client
+    };
+    assert_eq!(send("?room=or-1").ended().0, 1009);
+    let mut client = Client::open(server.connect(), "?room=or-1");
+    client.raw(&[&[BINARY, 0xff][..], &(1_u64 << 20).to_be_bytes(), &[0; 4]].concat());
+    assert_eq!(client.ended().0, 1009);
+    assert_eq!(server.metric("endort_limit_hits_total{bound=\"message_bytes\"}"), 2.0);
+    // A text that is too long to be read is answered, as anybody's is.
+    let mut client = Client::open(server.connect(), "?room=or-1");
+    client.send(FIN | TEXT, &[b'?'; 200 << 10]);
+    while client.json()["type"] != "error" {}
+    // Whoever is a room's camera sends what it likes, up to the bound on pictures.
+    let mut camera = send("?room=or-2&push=true");
+    camera.send(FIN, b"no picture");
+    while camera.json()["type"] != "error" {}
+}
+
 /// An AI that never answers is started again some times; then whoever waits for it is let go.
 #[test]
 fn an_analysis_that_has_failed_for_good_ends_the_session() {

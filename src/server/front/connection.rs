@@ -27,6 +27,16 @@ const SECURITY: &str = "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-r
     style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; frame-ancestors 'none'; \
     base-uri 'none'; form-action 'self'\r\n";
 
+/// What a page of another origin that may ask can read of an answer's head, where that is not granted anyway.
+const EXPOSED: &str = "Endort-Record, Location, Retry-After, X-Request-Id";
+/// What such a page may ask for (the CORS protocol of the Fetch standard), and for how many seconds a browser may
+/// remember it. It sends its token itself: cookies are not allowed, so that nobody asks in a signed-in user's name.
+const PREFLIGHT: [(&str, &str); 3] = [
+    ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
+    ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
+    ("Access-Control-Max-Age", "600"),
+];
+
 /// Body bytes that are read at once.
 const CHUNK: usize = 64 << 10;
 
@@ -45,6 +55,13 @@ pub(super) struct Connection {
 enum Next {
     Another,
     Close,
+}
+
+/// What a request that may come in is.
+enum Admitted {
+    Call(Found, Identity),
+    /// A browser's question whether a page of another origin may ask.
+    Preflight,
 }
 
 /// A request on its way through the front door.
@@ -78,8 +95,14 @@ impl Connection {
                 }
             };
             let asked = Asked { id: random::hex::<8>(), since: Instant::now(), head };
-            let found = match self.vet(&asked) {
-                Ok(found) => found,
+            let (found, identity) = match self.vet(&asked) {
+                Ok(Admitted::Call(found, identity)) => (found, identity),
+                Ok(Admitted::Preflight) => {
+                    if self.answer_preflight(&asked).is_err() || !asked.head.keep_alive {
+                        break;
+                    }
+                    continue;
+                }
                 Err(refusal) => {
                     let refusal = if asked.head.content_length > 0 { refusal.closing() } else { refusal };
                     let ends = refusal.closes || !asked.head.keep_alive;
@@ -89,10 +112,10 @@ impl Connection {
                     continue;
                 }
             };
-            if found.0.route.work == Work::WebSocket {
-                return self.upgrade(asked, found.0, found.1);
+            if found.route.work == Work::WebSocket {
+                return self.upgrade(asked, found, identity);
             }
-            match self.answer(&asked, &found.0, &found.1) {
+            match self.answer(&asked, &found, &identity) {
                 Ok(Next::Another) if asked.head.keep_alive => {}
                 _ => break,
             }
@@ -145,7 +168,7 @@ impl Connection {
     }
 
     /// Decides whether a request may be answered, and by whom it is.
-    fn vet(&self, asked: &Asked) -> Result<(Found, Identity), Refusal> {
+    fn vet(&self, asked: &Asked) -> Result<Admitted, Refusal> {
         let (shared, head) = (&self.shared, &asked.head);
         let host = head.header("host");
         let foreign = |detail: &str| {
@@ -158,11 +181,15 @@ impl Connection {
         if shared.tokens.are_absent() && !shared.origins.knows_host(host) {
             return Err(foreign("this host name is not known here; see --allow-host"));
         }
+        // Browsers send no token with it.
+        if self.is_preflight(head) {
+            return Ok(Admitted::Preflight);
+        }
         let found = routes::find(&head.method, &head.path);
         let public = found.as_ref().is_ok_and(|found| found.route.access == Access::Public);
         let identity = match self.identify(head) {
             Some(identity) => identity,
-            None if public => Identity { name: "nobody".to_owned(), role: Role::View },
+            None if public => nobody(),
             None => {
                 shared.counters.unauthorized.fetch_add(1, Ordering::Relaxed);
                 return Err(Refusal::new(401, "send the header Authorization: Bearer TOKEN")
@@ -183,7 +210,15 @@ impl Connection {
             let detail = format!("a body of at most {limit} bytes is taken here");
             return Err(Refusal::new(413, detail).bound(Bound::BodyBytes));
         }
-        Ok((found, identity))
+        Ok(Admitted::Call(found, identity))
+    }
+
+    /// Whether a browser asks, on behalf of a page of another origin that may ask, what that may ask for.
+    fn is_preflight(&self, head: &Head) -> bool {
+        head.method == "OPTIONS"
+            && head.content_length == 0
+            && head.header("access-control-request-method").is_some()
+            && head.header("origin").is_some_and(|origin| self.shared.origins.lists(origin))
     }
 
     /// Whose request it is, by header, subprotocol or cookie.
@@ -269,7 +304,7 @@ impl Connection {
         };
         let mut headers = vec![
             ("X-Request-Id", asked.id.clone()),
-            ("X-Endort-User", identity.name.clone()),
+            ("X-Endort-User", auth::name_for_header(&identity.name)),
             ("X-Endort-Role", identity.role.as_str().to_owned()),
         ];
         for (name, shown) in [("content-type", "Content-Type"), ("accept", "Accept")] {
@@ -350,6 +385,12 @@ impl Connection {
         websocket::run(stream, self.received, plan, &asked.id, &shared);
     }
 
+    fn answer_preflight(&mut self, asked: &Asked) -> io::Result<()> {
+        let answer = Answer { status: 204, headers: Vec::new(), body: Vec::new() };
+        let allowed = PREFLIGHT.map(|(name, value)| (name, value.to_owned()));
+        self.write_answer(asked, &answer, &allowed, &nobody())
+    }
+
     fn answer_refusal(&mut self, asked: &Asked, refusal: &Refusal) -> io::Result<()> {
         self.log(asked, refusal.problem.status, "");
         self.refuse(&asked.id, refusal, Some(&asked.head))
@@ -375,8 +416,7 @@ impl Connection {
         if refusal.closes || head.is_none_or(|head| !head.keep_alive) {
             headers.push(("Connection", "close".to_owned()));
         }
-        let body_wanted = head.is_none_or(|head| head.method != "HEAD");
-        self.write(status, id, &headers, &body, body_wanted)
+        self.write(status, id, &headers, &body, head)
     }
 
     fn write_answer(
@@ -392,7 +432,7 @@ impl Connection {
         if !asked.head.keep_alive {
             headers.push(("Connection", "close".to_owned()));
         }
-        self.write(answer.status, &asked.id, &headers, &answer.body, asked.head.method != "HEAD")?;
+        self.write(answer.status, &asked.id, &headers, &answer.body, Some(&asked.head))?;
         self.log(asked, answer.status, &identity.name);
         Ok(())
     }
@@ -403,10 +443,20 @@ impl Connection {
         id: &str,
         headers: &[(&str, String)],
         body: &[u8],
-        body_wanted: bool,
+        asked: Option<&Head>,
     ) -> io::Result<()> {
         self.shared.counters.responded(status);
         let mut head = format!("HTTP/1.1 {status} {}\r\nX-Request-Id: {id}\r\n{SECURITY}", reason(status));
+        let origins = &self.shared.origins;
+        if !origins.allowed.is_empty() {
+            // A cache must not give one page what was said to another.
+            head.push_str("Vary: Origin\r\n");
+            let origin = asked.and_then(|asked| asked.header("origin"));
+            if let Some(origin) = origin.filter(|origin| origins.lists(origin)) {
+                head.push_str(&format!("Access-Control-Allow-Origin: {origin}\r\n"));
+                head.push_str(&format!("Access-Control-Expose-Headers: {EXPOSED}\r\n"));
+            }
+        }
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cache-control")) {
             head.push_str("Cache-Control: no-store\r\n");
         }
@@ -420,7 +470,7 @@ impl Connection {
         }
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();
-        if body_wanted {
+        if asked.is_none_or(|asked| asked.method != "HEAD") {
             bytes.extend_from_slice(body);
         }
         self.stream.write_within(self.shared.limits.write_time);
@@ -446,6 +496,11 @@ impl Connection {
             ],
         );
     }
+}
+
+/// Whoever asks for what everybody may see.
+fn nobody() -> Identity {
+    Identity { name: "nobody".to_owned(), role: Role::View }
 }
 
 /// Bounds that a deadline needs and that cannot be nothing.

@@ -18,6 +18,7 @@ use tiny_http::{Header, Request, Response, StatusCode};
 
 use super::Shared;
 use super::api::Health;
+use super::auth;
 use super::front::Refusal;
 use super::log::Level;
 use super::pages;
@@ -177,7 +178,7 @@ fn read(request: &mut Request) -> Result<(String, Asked), Reply> {
     let (path, query) = url.split_once('?').unwrap_or((&url, ""));
     let mut asked = Asked {
         id: header("X-Request-Id"),
-        user: header("X-Endort-User"),
+        user: auth::name_in_header(&header("X-Endort-User")),
         query: query.to_owned(),
         content_type: header("Content-Type"),
         accept: header("Accept"),

@@ -236,23 +236,34 @@ impl Mailbox {
 /// The viewers of one room.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Hub {
-    viewers: Mutex<Vec<Weak<Mailbox>>>,
+    viewers: Mutex<Viewers>,
+}
+
+#[derive(Debug, Default)]
+struct Viewers {
+    mailboxes: Vec<Weak<Mailbox>>,
+    /// There will be nothing more for anybody.
+    closed: bool,
 }
 
 impl Hub {
-    /// Adds a viewer, for as long as its mailbox lives.
+    /// Adds a viewer, for as long as its mailbox lives. Whoever comes after the end is let go like those before.
     pub(in crate::server) fn join(&self, mailbox: &Arc<Mailbox>) {
-        self.lock().push(Arc::downgrade(mailbox));
+        let mut viewers = self.lock();
+        viewers.mailboxes.push(Arc::downgrade(mailbox));
+        if viewers.closed {
+            mailbox.close();
+        }
     }
 
     /// Viewers that are there.
     pub(in crate::server) fn len(&self) -> usize {
-        self.lock().iter().filter(|viewer| viewer.strong_count() > 0).count()
+        self.lock().mailboxes.iter().filter(|viewer| viewer.strong_count() > 0).count()
     }
 
     /// Whether anybody wants a picture of this kind now.
     pub(in crate::server) fn wants(&self, kind: Pictures) -> bool {
-        self.lock().iter().filter_map(Weak::upgrade).any(|viewer| viewer.is_due(kind))
+        self.lock().mailboxes.iter().filter_map(Weak::upgrade).any(|viewer| viewer.is_due(kind))
     }
 
     /// Tells everybody.
@@ -278,13 +289,14 @@ impl Hub {
         });
     }
 
-    /// Lets everybody go.
+    /// Lets everybody go, and whoever is still to come.
     pub(in crate::server) fn close(&self) {
+        self.lock().closed = true;
         self.each(Mailbox::close);
     }
 
     fn each(&self, act: impl Fn(&Mailbox)) {
-        self.lock().retain(|viewer| match viewer.upgrade() {
+        self.lock().mailboxes.retain(|viewer| match viewer.upgrade() {
             Some(viewer) => {
                 act(&viewer);
                 true
@@ -293,7 +305,7 @@ impl Hub {
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Mailbox>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Viewers> {
         self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -383,6 +395,18 @@ mod tests {
         assert!(take().is_empty());
         (0..20).for_each(|n| hub.piece(&piece(n)));
         assert_eq!(take(), (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn whoever_comes_after_the_end_is_let_go_like_those_before() {
+        let hub = Hub::default();
+        let (early, late) = (mailbox(Pictures::None).0, mailbox(Pictures::None).0);
+        hub.join(&early);
+        hub.text(&Arc::from("the last word"));
+        hub.close();
+        hub.join(&late);
+        assert!(matches!(early.take(), Some(Mail::Text(_))));
+        assert!([early, late].iter().all(|mailbox| matches!(mailbox.take(), Some(Mail::Closed))));
     }
 
     #[test]

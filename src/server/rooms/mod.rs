@@ -28,6 +28,9 @@ pub(super) use room::{Room, Spec};
 
 /// Longest name of a room.
 const MAX_NAME: usize = 64;
+/// Longest names of a source and of a model, in characters, as the API's document says. Both stand in the audit log.
+const MAX_SOURCE: usize = 2048;
+const MAX_MODEL: usize = 1024;
 
 /// What holds for rooms that say nothing else.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,6 +187,7 @@ impl Rooms {
             Some(text) => parse_buffer_size(&text).map_err(|allowed| wrong("buffer_size", text, allowed))?,
         };
         check_source(&wanted.source)?;
+        check_length("model", wanted.model.as_deref().unwrap_or_default(), MAX_MODEL)?;
         let recordings = defaults.record.clone().filter(|_| wanted.record != Some(false));
         let model = match (&wanted.model, defaults.enabled) {
             (_, false) => super::models::NONE.to_owned(),
@@ -293,6 +297,15 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     Err(wrong("room", name.chars().take(80).collect(), allowed.to_owned()))
 }
 
+/// Whether a text is no longer than it may be.
+fn check_length(key: &str, text: &str, most: usize) -> Result<()> {
+    if text.chars().count() <= most {
+        return Ok(());
+    }
+    let beginning = source::redact::redact(text).chars().take(80).chain(['…']).collect();
+    Err(wrong(key, beginning, format!("must be at most {most} characters")))
+}
+
 fn no_recording(spec: &str, detail: &str) -> Error {
     Error::NoInput { source_name: spec.to_owned(), detail: detail.to_owned() }
 }
@@ -302,6 +315,7 @@ pub(super) fn check_source(spec: &str) -> Result<()> {
     if spec.is_empty() {
         return Err(wrong("source", String::new(), "must name where pictures come from".to_owned()));
     }
+    check_length("source", spec, MAX_SOURCE)?;
     if spec == push::NAME {
         return Ok(());
     }

@@ -40,6 +40,8 @@ struct State {
     waiting: VecDeque<Waiting>,
     next_id: u64,
     pushing: bool,
+    /// Nobody takes pictures any more.
+    closed: bool,
 }
 
 /// A picture that waits to be decoded.
@@ -78,6 +80,9 @@ impl Inlet {
     /// Leaves a picture, with the memory that it takes; without, it is not kept. The oldest that waits gives way.
     pub(in crate::server) fn put(&self, encoded: Vec<u8>, memory: Result<BodyMemory, String>) {
         let mut state = self.lock();
+        if state.closed {
+            return;
+        }
         let id = state.next_id;
         state.next_id += 1;
         let memory = match memory {
@@ -94,6 +99,15 @@ impl Inlet {
         if let Some(stale) = stale {
             (self.on_picture)(stale.id, Fate::Dropped);
         }
+    }
+
+    /// Takes no more pictures; those that wait are dropped, and their memory is given back.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(|waiting| (self.on_picture)(waiting.id, Fate::Dropped));
     }
 
     /// The newest picture; what it passes over is dropped.

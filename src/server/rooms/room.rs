@@ -29,7 +29,7 @@ use crate::server::ordered::Ordered;
 use crate::server::watched::Watched;
 use crate::source;
 use crate::source::tap::Tap;
-use crate::vision::deidentify::Deidentifier;
+use outlet::Veil;
 use state::Status;
 
 /// How long a stopped room may take to end.
@@ -73,7 +73,7 @@ pub(in crate::server) struct Room {
     tap: Tap,
     relay: Relay,
     /// Keeps back what is outside the endoscope's picture.
-    veil: Option<Mutex<Deidentifier>>,
+    veil: Option<Mutex<Veil>>,
     withheld: AtomicU64,
     recorder: Option<Recorder>,
     progress: Progress,
@@ -89,6 +89,9 @@ pub(in crate::server) struct Room {
     /// The AI failed for good: pictures go on, the room counts as failed.
     ai_given_up: AtomicBool,
     over: AtomicBool,
+    /// It was stopped and did not end in time.
+    stuck: AtomicBool,
+    /// Until somebody has waited for its end.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -150,6 +153,7 @@ impl Room {
                 ai_off: AtomicBool::new(false),
                 ai_given_up: AtomicBool::new(false),
                 over: AtomicBool::new(false),
+                stuck: AtomicBool::new(false),
                 model,
                 status: Mutex::new(Status {
                     state: State::Starting,
@@ -182,7 +186,7 @@ impl Room {
             .name(format!("room {}", room.spec.name))
             .spawn(move || own.run(analyzer))
             .map_err(|error| Error::Runtime { runtime: "threads".to_owned(), detail: error.to_string() })?;
-        *room.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        *room.thread() = Some(thread);
         Ok(room)
     }
 
@@ -196,13 +200,18 @@ impl Room {
     /// Stops the room on behalf of `user` and waits until it has ended, within limits.
     pub(in crate::server) fn stop(&self, user: &str) {
         self.cancel(user);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else { return };
         let until = Instant::now() + STOP_TIME;
-        while !thread.is_finished() && Instant::now() < until {
+        while !self.has_ended() {
+            if Instant::now() >= until {
+                // Another run may take its name, and viewers have nothing to wait for.
+                self.stuck.store(true, Ordering::Release);
+                return self.hub.close();
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
-        if thread.is_finished() {
+        // Of several who stop it at once, one finds the thread.
+        let thread = self.thread().take();
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }
@@ -212,16 +221,15 @@ impl Room {
         self.relay.join(&self.hub, mailbox);
     }
 
-    /// Whether it has ended, one way or the other.
+    /// Whether it has ended, one way or the other. One that was asked to stop has not, as long as it still runs.
     pub(in crate::server) fn is_over(&self) -> bool {
         // A room whose AI has failed for good still shows its pictures. A thread that panicked says nothing else.
-        self.over.load(Ordering::Acquire)
-            || self
-                .thread
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_ref()
-                .is_none_or(JoinHandle::is_finished)
+        self.over.load(Ordering::Acquire) || self.stuck.load(Ordering::Acquire) || self.has_ended()
+    }
+
+    /// Whether its thread has ended.
+    fn has_ended(&self) -> bool {
+        self.thread().as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// The room at a glance.
@@ -286,6 +294,10 @@ impl Room {
     /// Frames that wait for the AI.
     pub(in crate::server) fn waiting(&self) -> u64 {
         self.progress.waiting()
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stats(&self) -> MutexGuard<'_, RoomStats> {

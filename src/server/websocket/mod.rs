@@ -38,6 +38,9 @@ const MAX_DETAIL: usize = 500;
 /// Answers that may wait for a client whose pictures are analysed. All of them can become ready at once, and must fit
 /// into its mailbox: no more of its pictures are read before.
 const MAX_UNSAID: usize = MAX_TEXTS / 2;
+/// Of a client that sends no pictures, messages of this many times the bound on texts are still answered, unread; a
+/// larger one ends the session.
+const UNREAD: u64 = 4;
 /// Bytes that the protocol reads and writes at once.
 const BUFFER: usize = 64 << 10;
 
@@ -70,7 +73,9 @@ enum Part {
 
 /// Runs a session on a connection that was upgraded, until either side ends it.
 pub(super) fn run(stream: Stream, received: Vec<u8>, plan: Plan, id: &str, shared: &Arc<Shared>) {
-    let socket = WebSocket::from_partially_read(stream, received, Role::Server, Some(config(&shared.limits)));
+    let takes_pictures = !matches!(plan.wanted, Wanted::Watch(_));
+    let config = config(&shared.limits, takes_pictures);
+    let socket = WebSocket::from_partially_read(stream, received, Role::Server, Some(config));
     let mailbox = plan.mailbox;
     let part = match &plan.wanted {
         Wanted::Watch(room) => {
@@ -98,14 +103,17 @@ pub(super) fn run(stream: Stream, received: Vec<u8>, plan: Plan, id: &str, share
     );
 }
 
-fn config(limits: &Limits) -> WebSocketConfig {
+fn config(limits: &Limits, takes_pictures: bool) -> WebSocketConfig {
+    // The protocol holds a message until it is whole, and until then no other bound counts it.
+    let texts = usize::try_from(limits.control_bytes.saturating_mul(UNREAD)).unwrap_or(usize::MAX);
+    let most = if takes_pictures { limits.message_bytes } else { texts.min(limits.message_bytes) };
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
         // One message is written at a time; the largest picture must fit.
         .max_write_buffer_size(2 * limits.message_bytes + BUFFER)
-        .max_message_size(Some(limits.message_bytes))
-        .max_frame_size(Some(limits.message_bytes))
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most))
         .accept_unmasked_frames(false)
 }
 
@@ -207,7 +215,13 @@ impl Session<'_> {
             }
             WsError::Capacity(_) => {
                 self.shared.counters.hit(Bound::MessageBytes);
-                Ending(CloseCode::Size, "the message is too large")
+                let detail = match self.part {
+                    Part::Watches(_) => {
+                        "the message is too large; add push=true to send pictures to this room"
+                    }
+                    Part::Feeds(_) | Part::Analyses(_) => "the message is too large",
+                };
+                Ending(CloseCode::Size, detail)
             }
             WsError::Utf8(_) => Ending(CloseCode::Invalid, "the text is not UTF-8"),
             WsError::Protocol(_) => Ending(CloseCode::Protocol, "the protocol was broken"),
@@ -274,13 +288,8 @@ impl Session<'_> {
             Part::Analyses(analysis) => {
                 analysis.work().map_err(|()| Ending(CloseCode::Error, "the analysis ended; the log says why"))
             }
-            Part::Watches(room) | Part::Feeds(room) => {
-                // Whoever came while it ended was not told.
-                if room.is_over() {
-                    self.mailbox.close();
-                }
-                Ok(())
-            }
+            // The room closes the mailbox at its end, after its last word.
+            Part::Watches(_) | Part::Feeds(_) => Ok(()),
         }
     }
 

@@ -32,6 +32,18 @@ const DARK_FRAME: f64 = 0.05;
 const FLASH_EXCESS: f64 = 0.2;
 const FLASH_FRAMES: u32 = 30;
 
+/// The known picture is gone where less than this share of its cells is lit. In real frames with a border it is 0.73
+/// at the least.
+const GONE: f64 = 0.5;
+
+/// What is lit in its place is letters from this many cells in two neighbouring rows on, a line of them, or where it
+/// is more than this share of all cells. Less is glints in a dark moment.
+const LINE: usize = 7;
+const GLINTS: f64 = 0.002;
+
+/// Cells at the picture's sides that letters beside it may reach into.
+const MARGIN: usize = 2;
+
 /// An edge must move by this share of the frame's side before a new crop is considered, and the new crop must
 /// stand this many frames.
 const MOVED: f64 = 0.02;
@@ -50,6 +62,7 @@ pub struct FieldOfView {
     crop: Option<Crop>,
     pending: Option<(Crop, u32)>,
     flash: u32,
+    covered: bool,
 }
 
 impl FieldOfView {
@@ -72,10 +85,13 @@ impl FieldOfView {
         }
         let whole = Crop::whole(frame.0, frame.1);
         self.grid.sample(picture);
-        if !self.grid.classify(&mut self.lit) {
+        let bordered = self.grid.classify(&mut self.lit);
+        if !bordered {
             // No dark border anywhere: a frame-filling picture, or a flash.
             self.lit.fill(true);
         }
+        // Where a border was known and is none, something else is shown, however large the known picture is.
+        self.covered = !bordered || self.is_covered();
         if !self.collect() {
             return self.crop.unwrap_or(whole);
         }
@@ -96,10 +112,27 @@ impl FieldOfView {
     }
 
     /// The outline of the field of view as it was last seen; `None` where none stands out from a border, and while a
-    /// flash or a menu covers what was known.
+    /// flash, a menu or letters on a dark screen cover what was known.
     pub fn shape(&self) -> Option<&Shape> {
-        let (crop, shape) = self.found.as_ref().filter(|_| self.flash == 0)?;
+        let (crop, shape) = self.found.as_ref().filter(|_| self.flash == 0 && !self.covered)?;
         (*crop != Crop::whole(self.frame.0, self.frame.1)).then_some(shape)
+    }
+
+    /// Whether letters stand where the known picture was: most of it is dark, and what is lit is more than glints.
+    /// What is lit beside it does not count: panels stay while the picture is dark.
+    fn is_covered(&self) -> bool {
+        let Some((_, shape)) = &self.found else { return false };
+        let [mut known, mut seen, mut above, mut line] = [0_usize; 4];
+        for (row, lit) in self.lit.chunks_exact(self.grid.columns.max(1)).enumerate() {
+            let inside = lit.get(shape.columns(row, MARGIN)).unwrap_or_default();
+            let here = inside.iter().filter(|lit| **lit).count();
+            known += inside.len();
+            seen += here;
+            line = line.max(above + here);
+            above = here;
+        }
+        let gone = (seen as f64) < GONE * known as f64;
+        gone && (line >= LINE || seen as f64 > GLINTS * self.lit.len() as f64)
     }
 
     /// Adds a frame's lit cells to the evidence; false if the frame says nothing.

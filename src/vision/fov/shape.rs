@@ -62,6 +62,13 @@ impl Shape {
         Self { rows: rows.collect(), ..*self }
     }
 
+    /// The cells inside in a row of cells, but for `margin` of them at either end.
+    pub(super) fn columns(&self, row: usize, margin: usize) -> std::ops::Range<usize> {
+        let (from, to) = self.rows.get(row).copied().unwrap_or((0, 0));
+        let from = from / self.step + margin;
+        from..(to / self.step).saturating_sub(margin).max(from)
+    }
+
     /// Whether a pixel is inside.
     pub fn contains(&self, x: usize, y: usize) -> bool {
         self.rows.get(y / self.step).is_some_and(|(from, to)| (*from..*to).contains(&x))

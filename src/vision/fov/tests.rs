@@ -78,6 +78,20 @@ fn frame(screen: &Screen) -> Picture {
     draw(screen, SIZE, PixelFormat::Yuv420)
 }
 
+/// The screen with white marks on it.
+fn marked(screen: &Screen, marks: impl Fn(usize, usize) -> bool) -> Picture {
+    let mut picture = frame(screen);
+    let (samples, stride) = picture.planes_mut()[0].to_mut();
+    for (y, line) in samples.chunks_mut(stride).enumerate() {
+        for (x, sample) in line.iter_mut().enumerate().take(SIZE.0) {
+            if marks(x, y) {
+                *sample = 235;
+            }
+        }
+    }
+    picture
+}
+
 /// Whether `crop` holds all of `view` and at most two cells more on either side.
 fn fits(crop: Crop, view: Crop) -> bool {
     let edge = |outer: usize, inner: usize| (outer..=outer + 16).contains(&inner);
@@ -169,4 +183,55 @@ fn another_scope_is_followed_and_another_size_at_once() {
     let small = Screen { view: Crop { x: 40, y: 8, width: 240, height: 200 }, panels: false, ..SCREEN };
     let crop = view.update(&draw(&small, (320, 216), PixelFormat::Nv12));
     assert!(fits(crop, small.view), "{crop:?}");
+}
+
+#[test]
+fn letters_where_the_picture_was_cover_it_and_glints_in_the_dark_do_not() {
+    let stroke = |x: usize| x % 16 < 4;
+    for panels in [false, true] {
+        let scope = Screen { panels, ..SCREEN };
+        let dark = Screen { dark_from: 0, ..scope };
+        let glints = marked(&dark, |x, y| {
+            let near =
+                |(left, top): (usize, usize)| (left..left + 8).contains(&x) && (top..top + 8).contains(&y);
+            [(704, 304), (904, 200), (648, 504)].into_iter().any(near)
+        });
+        let name = marked(&dark, |x, y| stroke(x) && (520..760).contains(&x) && (340..368).contains(&y));
+        let page = marked(&dark, |x, y| {
+            stroke(x) && (440..1160).contains(&x) && (100..620).contains(&y) && y % 40 < 20
+        });
+        let (scope, dark) = (frame(&scope), frame(&dark));
+        let mut view = FieldOfView::new();
+        let mut shape = |picture: &Picture| {
+            view.update(picture);
+            view.shape().cloned()
+        };
+        let known = shape(&scope).unwrap();
+        for round in 0..40 {
+            assert_eq!(shape(&dark).as_ref(), Some(&known), "dark, round {round}, panels {panels}");
+            assert_eq!(shape(&glints).as_ref(), Some(&known), "glints, round {round}, panels {panels}");
+        }
+        assert!((0..200).all(|_| shape(&name).is_none()), "a name, panels {panels}");
+        assert_eq!(shape(&scope).as_ref(), Some(&known), "the picture is back, panels {panels}");
+        assert!((0..400).all(|_| shape(&page).is_none()), "a page, panels {panels}");
+    }
+}
+
+#[test]
+fn a_screen_without_border_covers_a_picture_that_nearly_fills_its_frame() {
+    let scope = Screen { view: Crop { x: 24, y: 24, width: 1232, height: 672 }, panels: false, ..SCREEN };
+    let menu = picture(
+        SIZE,
+        PixelFormat::Yuv420,
+        Color::default(),
+        |plane, _, _| if plane == 0 { 120 } else { 128 },
+    );
+    let mut view = FieldOfView::new();
+    view.update(&frame(&scope));
+    assert!(view.shape().is_some());
+    let covered = |_| {
+        view.update(&menu);
+        view.shape().is_none()
+    };
+    assert!((0..60).all(covered));
 }

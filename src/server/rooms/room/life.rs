@@ -14,10 +14,12 @@ use crate::server::api::State;
 use crate::server::log::Level;
 use crate::server::rooms::push::Pushed;
 use crate::server::watched::{Failures, MAX_FAILURES, WINDOW, Watched};
-use crate::source::{self, EventHandler, HwDecode, OpenOptions, Source, SourceEvent};
+use crate::source::{self, EventHandler, HwDecode, Location, OpenOptions, Source, SourceEvent};
 
 /// Pause before a source that failed is opened again; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Longest pause before a source that is waited for without end is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Who ended a room that nobody stopped, as the audit log names it; names of tokens have no spaces.
 const ITSELF: &str = "the room itself";
 /// How often a pause looks whether the room is stopped.
@@ -34,6 +36,15 @@ fn give_way() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
+/// Does something when a scope is left, however it is left.
+struct Finally<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 impl Room {
     /// Runs until the source ends, the room is stopped, or it has failed too often.
     pub(super) fn run(self: &Arc<Self>, mut analyzer: Option<Watched>) {
@@ -41,8 +52,12 @@ impl Room {
             let room = Arc::clone(self);
             analyzer.tell(Box::new(move |incident| room.ai_incident(incident)));
         }
+        // Viewers wait for this.
+        let _close = Finally(|| self.hub.close());
         let ended = Cancel::new();
         std::thread::scope(|scope| {
+            // And the scope for the threads below, which wait for this.
+            let _end = Finally(|| ended.cancel());
             let show = || {
                 give_way();
                 if let Err(error) = self.show.run(&self.hub, &ended) {
@@ -64,9 +79,7 @@ impl Room {
                 self.log.warn("no_thread", [("detail", error.to_string().into())]);
             }
             self.attempts(analyzer);
-            ended.cancel();
         });
-        self.hub.close();
     }
 
     fn attempts(self: &Arc<Self>, mut analyzer: Option<Watched>) {
@@ -94,6 +107,10 @@ impl Room {
 
     /// The room is over; whoever sees that may start it again at once.
     fn end(&self, state: State, detail: Option<String>) {
+        // What waits is answered and counted before the last word is said.
+        if let Some(inlet) = &self.inlet {
+            inlet.close();
+        }
         if let Some(audit) = &self.audit {
             let figures = self.figures();
             let fields = [
@@ -135,26 +152,53 @@ impl Room {
         };
         let mut outlet = Outlet::new(self);
         let analyzer = analyzer.map(|analyzer| analyzer as &mut dyn Analyzer);
-        pipeline::run(source, analyzer, &mut outlet, &options, &self.clock, &self.cancel, &self.progress)
-            .map(drop)
+        let report = pipeline::run(
+            source,
+            analyzer,
+            &mut outlet,
+            &options,
+            &self.clock,
+            &self.cancel,
+            &self.progress,
+        )?;
+        report.source_lost.map_or(Ok(()), Err)
     }
 
+    /// Opens the source. A camera or an address that is not there yet is tried until it is.
     fn open(self: &Arc<Self>) -> Result<Box<dyn Source>> {
         if let Some(inlet) = &self.inlet {
             return Ok(Box::new(Pushed::open(Arc::clone(inlet), &self.cancel)?));
         }
+        let tell = self.listener();
         let options = OpenOptions {
             threads: self.spec.threads,
             hardware: HwDecode::Auto,
             // A camera that was unplugged over lunch comes back: its source keeps trying, and says so.
             max_retries: u32::MAX,
             retry_first_open: true,
-            on_event: Some(self.listener()),
+            on_event: Some(Arc::clone(&tell)),
             // Packets show everything.
             tap: (!self.spec.deidentify).then(|| self.tap.clone()),
             ..OpenOptions::default()
         };
-        source::open(&self.spec.source, &options, &self.cancel)
+        let may_come =
+            matches!(Location::parse(&self.spec.source)?, Location::Address(_) | Location::Device(_));
+        let (mut attempt, mut wait) = (0, FIRST_PAUSE);
+        loop {
+            let error = match source::open(&self.spec.source, &options, &self.cancel) {
+                // A name that means nothing will mean nothing later.
+                Err(error) if may_come && !matches!(error, Error::Cancelled | Error::NoInput { .. }) => error,
+                outcome => return outcome,
+            };
+            attempt += 1;
+            let detail = error.to_string();
+            tell(&SourceEvent::Lost { detail: detail.clone() });
+            tell(&SourceEvent::Retrying { detail, attempt, wait });
+            if !self.wait(wait) {
+                return Err(Error::Cancelled);
+            }
+            wait = (wait * 2).min(LONGEST_PAUSE);
+        }
     }
 
     fn listener(self: &Arc<Self>) -> EventHandler {

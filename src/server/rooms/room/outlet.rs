@@ -1,15 +1,53 @@
 //! Where a room's pipeline ends: figures, viewers, recordings, thumbnails.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Room;
 use crate::error::Result;
-use crate::frame::Frame;
+use crate::frame::{Frame, FrameId};
 use crate::record::FrameRecord;
 use crate::server::api::{Message, State};
 use crate::server::rooms::push::Inlet;
 use crate::sink::{AiOff, Sink};
+use crate::vision::deidentify::Deidentifier;
+
+/// Shown frames that are remembered. A larger field of view is shown only once it has stood for as many, so that
+/// today's outline is no wider than each of them could have had.
+const REMEMBERED: usize = 30;
+
+/// Keeps back what is outside the endoscope's picture, and knows which frames it let through.
+#[derive(Debug, Default)]
+pub(super) struct Veil {
+    deidentifier: Deidentifier,
+    shown: VecDeque<FrameId>,
+}
+
+impl Veil {
+    /// A frame as it may be shown; `None` where it is withheld.
+    fn next(&mut self, frame: &Frame) -> Option<Frame> {
+        let picture = self.deidentifier.next(&frame.picture)?;
+        if self.shown.len() == REMEMBERED {
+            self.shown.pop_front();
+        }
+        self.shown.push_back(frame.id);
+        Some(Frame { picture, ..frame.clone() })
+    }
+
+    /// A frame that was shown a moment ago, once more. What was withheld stays so, whatever has come since.
+    fn again(&self, frame: &Frame) -> Option<Frame> {
+        if !self.shown.contains(&frame.id) {
+            return None;
+        }
+        let picture = self.deidentifier.cover(&frame.picture)?;
+        Some(Frame { picture, ..frame.clone() })
+    }
+}
+
+fn lock(veil: &Mutex<Veil>) -> MutexGuard<'_, Veil> {
+    veil.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Room {
     /// Gives a frame to whoever sees and keeps frames.
@@ -24,10 +62,7 @@ impl Room {
     fn shown(&self, frame: &Frame) -> Option<Frame> {
         match &self.veil {
             None => Some(frame.clone()),
-            Some(veil) => {
-                let picture = veil.lock().unwrap_or_else(PoisonError::into_inner).cover(&frame.picture)?;
-                Some(Frame { picture, ..frame.clone() })
-            }
+            Some(veil) => lock(veil).again(frame),
         }
     }
 }
@@ -40,6 +75,8 @@ pub(super) struct Outlet<'a> {
 
 impl<'a> Outlet<'a> {
     pub(super) fn new(room: &'a Arc<Room>) -> Self {
+        // Frames of another attempt bear the same numbers.
+        room.veil.iter().for_each(|veil| lock(veil).shown.clear());
         Self { room, first: true }
     }
 }
@@ -52,9 +89,9 @@ impl Sink for Outlet<'_> {
         match &room.veil {
             None => room.show(frame),
             Some(veil) => {
-                let covered = veil.lock().unwrap_or_else(PoisonError::into_inner).next(&frame.picture);
+                let covered = lock(veil).next(frame);
                 match covered {
-                    Some(picture) => room.show(&Frame { picture, ..frame.clone() }),
+                    Some(frame) => room.show(&frame),
                     None => {
                         room.withheld.fetch_add(1, Ordering::Relaxed);
                     }
