@@ -202,7 +202,7 @@ Register-ArgumentCompleter -Native -CommandName 'endort' -ScriptBlock {
         }
         'endort;serve' {
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8080]')
-            [CompletionResult]::new('--room', '--room', [CompletionResultType]::ParameterName, 'Start a room with the server; repeat it for several. SOURCE is what `stream` takes, or `push`')
+            [CompletionResult]::new('--room', '--room', [CompletionResultType]::ParameterName, 'Start a room with the server; repeat it for several. SOURCE is one recording, an address, a camera, `synthetic`, or `push`')
             [CompletionResult]::new('--token-file', '--token-file', [CompletionResultType]::ParameterName, 'Ask for a token: FILE has a line per token, `view NAME TOKEN` or `operate NAME TOKEN`')
             [CompletionResult]::new('--tls-cert', '--tls-cert', [CompletionResultType]::ParameterName, 'Speak TLS with this certificate chain (PEM)')
             [CompletionResult]::new('--tls-key', '--tls-key', [CompletionResultType]::ParameterName, 'The certificate''s private key (PEM)')

@@ -192,7 +192,7 @@ set edit:completion:arg-completer[endort] = {|@words|
         }
         &'endort;serve'= {
             cand --listen 'Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8080]'
-            cand --room 'Start a room with the server; repeat it for several. SOURCE is what `stream` takes, or `push`'
+            cand --room 'Start a room with the server; repeat it for several. SOURCE is one recording, an address, a camera, `synthetic`, or `push`'
             cand --token-file 'Ask for a token: FILE has a line per token, `view NAME TOKEN` or `operate NAME TOKEN`'
             cand --tls-cert 'Speak TLS with this certificate chain (PEM)'
             cand --tls-key 'The certificate''s private key (PEM)'

@@ -184,7 +184,7 @@ complete -c endort -n "__fish_endort_using_subcommand render" -s q -l quiet -d '
 complete -c endort -n "__fish_endort_using_subcommand render" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c endort -n "__fish_endort_using_subcommand render" -s V -l version -d 'Print version'
 complete -c endort -n "__fish_endort_using_subcommand serve" -l listen -d 'Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8080]' -r
-complete -c endort -n "__fish_endort_using_subcommand serve" -l room -d 'Start a room with the server; repeat it for several. SOURCE is what `stream` takes, or `push`' -r
+complete -c endort -n "__fish_endort_using_subcommand serve" -l room -d 'Start a room with the server; repeat it for several. SOURCE is one recording, an address, a camera, `synthetic`, or `push`' -r
 complete -c endort -n "__fish_endort_using_subcommand serve" -l token-file -d 'Ask for a token: FILE has a line per token, `view NAME TOKEN` or `operate NAME TOKEN`' -r -F
 complete -c endort -n "__fish_endort_using_subcommand serve" -l tls-cert -d 'Speak TLS with this certificate chain (PEM)' -r -F
 complete -c endort -n "__fish_endort_using_subcommand serve" -l tls-key -d 'The certificate\'s private key (PEM)' -r -F

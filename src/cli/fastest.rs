@@ -1,5 +1,6 @@
 //! What `auto` stands for: the runtime that `endort bench --runtime all` found the fastest for a model here.
 
+use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 
 use super::machine;
@@ -16,11 +17,11 @@ pub fn memory() -> Option<Memory> {
     machine::cache_folder().map(|cache| Memory::new(&cache))
 }
 
-/// What a measurement with these settings is good for.
+/// What a measurement with these settings and so many threads (0: one per core) is good for.
 ///
 /// # Errors
 /// A machine that cannot be looked at.
-pub fn circumstances(settings: &Realtime) -> Result<Circumstances> {
+pub fn circumstances(settings: &Realtime, threads: usize) -> Result<Circumstances> {
     // The machine stays the same while a command runs.
     static LOOKED: OnceLock<Fingerprint> = OnceLock::new();
     let machine = match LOOKED.get() {
@@ -30,7 +31,15 @@ pub fn circumstances(settings: &Realtime) -> Result<Circumstances> {
             LOOKED.get_or_init(|| looked).clone()
         }
     };
-    Ok(Circumstances { machine, optimization_level: settings.optimization_level.value.to_string() })
+    let model_threads = match threads {
+        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        asked => asked,
+    };
+    Ok(Circumstances {
+        machine,
+        optimization_level: settings.optimization_level.value.to_string(),
+        model_threads,
+    })
 }
 
 /// Whether a choice leaves the runtime open.
@@ -41,15 +50,15 @@ pub fn is_open(choice: &Choice) -> bool {
 /// What is known of a model here, for a choice that leaves the runtime open.
 pub fn recall(package: &Package, choice: &Choice, settings: &Realtime) -> Recalled {
     match memory().filter(|_| is_open(choice)) {
-        Some(memory) => memory.recall(&package.sha256, || circumstances(settings)),
+        Some(memory) => memory.recall(&package.sha256, || circumstances(settings, choice.threads)),
         None => Recalled::Nothing,
     }
 }
 
-/// What `auto` would take for a model here because it was measured.
+/// What `auto` would take for a model here because it was measured, where nobody names a number of threads.
 pub fn measured(model: &str, settings: &Realtime) -> Option<Measured> {
     let package = Package::open(model).ok()?;
-    match memory()?.recall(&package.sha256, || circumstances(settings)) {
+    match memory()?.recall(&package.sha256, || circumstances(settings, 0)) {
         Recalled::Fits(known) => {
             Some(Measured { model: model.to_owned(), runtime: known.runtime, because: known.because })
         }

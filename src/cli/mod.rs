@@ -68,7 +68,7 @@ Exit codes:
   1    failed: one line says what and what to do
   2    wrong usage, or a wrong setting
   3    ran, but missed its budget or its accuracy limit
-  130  interrupted, with what was finished kept";
+  130  interrupted, with what was finished kept (serve ends that way, and with 0)";
 
 /// What endort can do.
 #[derive(Debug, clap::Subcommand)]

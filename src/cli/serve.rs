@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 
-    /// Start a room with the server; repeat it for several. SOURCE is what `stream` takes, or `push`
+    /// Start a room with the server; repeat it for several. SOURCE is one recording, an address, a camera, `synthetic`, or `push`
     #[arg(long, value_name = "NAME=SOURCE", value_parser = room)]
     pub room: Vec<(String, String)>,
 

@@ -50,8 +50,17 @@ pub fn manifest(name: &str, artifact: &str, graph: &Graph, layout: Layout) -> Re
             (OutputKind::Mask, classes)
         }
         [1, classes, h, w] if classes > 0 && h <= height && w <= width => (OutputKind::Mask, classes),
-        // There are always many more boxes than features of a box.
-        [1, a, b] if a.min(b) > 4 && a.max(b) >= MIN_BOXES && a != b => (OutputKind::Yolo, a.min(b) - 4),
+        // There are always many more boxes than features of a box. Fields first is how YOLOv8 and its successors write
+        // them; a box per row may hold an objectness (YOLOv5), or boxes that are chosen already.
+        [1, fields, boxes] if fields > 4 && boxes >= MIN_BOXES && fields < boxes => {
+            (OutputKind::Yolo, fields - 4)
+        }
+        [1, boxes, fields] if fields > 4 && boxes >= MIN_BOXES => {
+            return Err(format!(
+                "its output {shape:?} has a box per row, and what the fields mean cannot be guessed: {hint} \
+                 (its kind is yolo_objectness where the fifth field is one)"
+            ));
+        }
         _ => return Err(format!("its output {shape:?} is neither a mask nor YOLO's boxes: {hint}")),
     };
     let mask = kind == OutputKind::Mask;

@@ -43,13 +43,18 @@ fn source_digest(model: &str) -> Option<String> {
         return builtin.files.first().map(|(_, bytes)| hex_digest(bytes));
     }
     let path = Path::new(model);
-    let file = match path.is_dir() {
-        true => {
-            let manifest = std::fs::read(path.join(MANIFEST_FILE)).ok()?;
+    // A package is named by its folder or by its manifest.
+    let folder = match path.file_name() {
+        Some(name) if name == MANIFEST_FILE => path.parent(),
+        _ => path.is_dir().then_some(path),
+    };
+    let file = match folder {
+        Some(folder) => {
+            let manifest = std::fs::read(folder.join(MANIFEST_FILE)).ok()?;
             let manifest: super::Manifest = serde_json::from_slice(&manifest).ok()?;
-            path.join(manifest.artifact)
+            folder.join(manifest.artifact)
         }
-        false => path.to_owned(),
+        None => path.to_owned(),
     };
     let length = std::fs::metadata(&file).ok()?.len();
     (length <= MAX_FILE_BYTES).then(|| std::fs::read(&file).ok()).flatten().map(|bytes| hex_digest(&bytes))

@@ -122,8 +122,11 @@ impl<'a> Presenter<'a> {
 
     /// Frames that were due and that the video lane could not take.
     pub(super) fn on_lost(&mut self, frames: u64) {
-        self.account.report.lost += frames;
         self.progress.count_lost(frames);
+        if !self.measuring() {
+            return;
+        }
+        self.account.report.lost += frames;
         for _ in 0..frames {
             self.account.violation(true);
         }

@@ -24,6 +24,9 @@ pub struct Circumstances {
     pub machine: Fingerprint,
     /// How far networks were rewritten first.
     pub optimization_level: String,
+    /// Threads that a runtime was given.
+    #[serde(default)]
+    pub model_threads: usize,
 }
 
 impl Circumstances {
@@ -33,6 +36,12 @@ impl Circumstances {
         if self.optimization_level != now.optimization_level {
             let (then, now) = (&self.optimization_level, &now.optimization_level);
             changes.push(format!("optimization level: {then} then, {now} now"));
+        }
+        if self.model_threads != now.model_threads {
+            changes.push(format!(
+                "threads for the model: {} then, {} now",
+                self.model_threads, now.model_threads
+            ));
         }
         changes
     }
@@ -174,7 +183,7 @@ mod tests {
             runtimes: vec!["candle-cpu".into()],
             endort: "0.1.0".into(),
         };
-        Circumstances { machine, optimization_level: "high".into() }
+        Circumstances { machine, optimization_level: "high".into(), model_threads: 2 }
     }
 
     fn fastest(circumstances: Circumstances, runtime: &str) -> Fastest {

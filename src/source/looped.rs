@@ -20,17 +20,31 @@ pub struct Looped {
     /// The gap between the last two frames, for a last frame without a duration.
     step: i64,
     delivered: bool,
+    /// How many of a picture that says nothing of time are shown in a second; `None` where the source knows its time.
+    still_fps: Option<f64>,
 }
 
 impl Looped {
-    /// A loop over what `reopen` opens.
+    /// A loop over what `reopen` opens. A still is shown `fps` times a second.
     ///
     /// # Errors
     /// Whatever opening it the first time gives.
-    pub fn new(mut reopen: Reopen) -> Result<Self> {
+    pub fn new(mut reopen: Reopen, fps: f64) -> Result<Self> {
         let current = reopen()?;
+        let still = current.info().frames == Some(1) && current.info().fps.is_none();
         let info = SourceInfo { frames: None, duration: None, ..current.info().clone() };
-        Ok(Self { reopen, current, info, next_id: 0, offset: 0, end: 0, step: 1, delivered: false })
+        let still_fps = still.then_some(fps).filter(|fps| *fps > 0.0);
+        Ok(Self {
+            reopen,
+            current,
+            info,
+            next_id: 0,
+            offset: 0,
+            end: 0,
+            step: 1,
+            delivered: false,
+            still_fps,
+        })
     }
 }
 
@@ -58,6 +72,11 @@ impl Source for Looped {
             }
         };
         self.delivered = true;
+        if let Some(fps) = self.still_fps {
+            let (num, den) = frame.pts.base;
+            let ticks = f64::from(den) / f64::from(num) / fps;
+            frame.duration.get_or_insert(ticks.round().max(1.0) as i64);
+        }
         frame.id = FrameId(self.next_id);
         self.next_id += 1;
         frame.pts.ticks += self.offset;
@@ -109,7 +128,7 @@ mod tests {
             live: false,
             codec: "test".into(),
         };
-        Looped::new(Box::new(move || Ok(Box::new(Ticks(info.clone(), ticks.iter().copied()))))).unwrap()
+        Looped::new(Box::new(move || Ok(Box::new(Ticks(info.clone(), ticks.iter().copied())))), 30.0).unwrap()
     }
 
     fn first(mut source: Looped, count: usize) -> Vec<(u64, i64)> {
@@ -122,6 +141,11 @@ mod tests {
         assert_eq!(first(stated, 5), [(0, 500), (1, 600), (2, 700), (3, 800), (4, 900)]);
         let unstated = looped(&[(0, None), (100, None), (200, None)]);
         assert_eq!(first(unstated, 5), [(0, 0), (1, 100), (2, 200), (3, 300), (4, 400)]);
+    }
+
+    #[test]
+    fn a_still_is_shown_at_the_rate_that_is_wanted() {
+        assert_eq!(first(looped(&[(0, None)]), 3), [(0, 0), (1, 3000), (2, 6000)]);
     }
 
     #[test]

@@ -271,3 +271,51 @@ fn streams_have_a_limit_and_auto_passes_where_one_is_held() {
     assert_ne!(runs.last().unwrap()["verdict"], "pass", "{report:#}");
     assert_eq!(run.code, Some(if runs[0]["verdict"] == "pass" { 0 } else { 3 }), "{report:#}");
 }
+
+#[test]
+fn a_still_that_is_repeated_keeps_to_the_rate_that_is_wanted() {
+    let sandbox = Sandbox::new();
+    GrayImage::new(64, 48).save(sandbox.file("still.png")).unwrap();
+    let args = ["bench", "still.png", "--pace", "camera", "--warmup", "0", "--duration", "1", "--json", "-"];
+    let run = sandbox.endort(args.into_iter().chain(["--model", "none"])).finish().code(0);
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    let frames = number(&report, "/runs/0/frames") + number(&report, "/runs/0/lost");
+    assert!((29.0..=31.0).contains(&frames), "{report:#}");
+}
+
+/// A report and a changed copy of it, compared; the rows of the comparison.
+fn compared(sandbox: &Sandbox, models: &[&str], change: impl FnOnce(&mut Value)) -> String {
+    let source = clip("h264.mp4").display().to_string();
+    let args = ["bench", &source, "--pace", "max", "--warmup", "5", "--runtime", "candle-cpu"];
+    let args: Vec<&str> = args.into_iter().chain(models.iter().flat_map(|m| ["--model", m])).collect();
+    sandbox.endort(args.iter().copied().chain(["--json", "r.json"])).finish().code(0);
+    let mut before: Value = serde_json::from_str(&sandbox.read("r.json")).unwrap();
+    change(&mut before);
+    sandbox.write("before.json", before.to_string());
+    let run = sandbox.endort(args.iter().copied().chain(["--compare", "before.json"])).finish().code(0);
+    run.stdout
+}
+
+#[test]
+fn a_single_late_frame_is_no_change_and_models_of_one_name_are_told_apart() {
+    let sandbox = Sandbox::new();
+    crate::small_model::write(&sandbox);
+    for (folder, padding) in [("one", 0), ("two", 1)] {
+        let mut bytes = std::fs::read(sandbox.file("red.onnx")).unwrap();
+        // An unknown field of the file, so that the two are not the same.
+        bytes.extend([0xa2, 0x06, 1, padding]);
+        sandbox.write(&format!("{folder}/best.onnx"), bytes);
+    }
+    let text = compared(&sandbox, &["one/best.onnx", "two/best.onnx"], |before| {
+        before["runs"][0]["violation_rate"] = (1.0 / 25.0).into();
+        before["runs"][0]["violations"] = 1.into();
+        before["runs"][0]["frames"] = 25.into();
+        before["runs"][1]["latency_ms"]["p50"] = 1e6.into();
+    });
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains("latency p50 (ms)")).collect();
+    assert_eq!(rows.len(), 2, "{text}");
+    assert!(!rows[0].contains("1000000") && rows[1].contains("1000000"), "{text}");
+    // A rate of nothing in the run that was made is no better than one frame of 25 before.
+    let late = text.lines().find(|line| line.contains("violation rate")).unwrap();
+    assert!(late.contains("within noise"), "{text}");
+}

@@ -33,12 +33,15 @@ pub enum ChangeVerdict {
 
 /// Compares every run of `after` that has its like in `before`.
 pub fn compare(before: &Report, after: &Report) -> Vec<Change> {
-    after
-        .runs
-        .iter()
-        .filter_map(|run| before.runs.iter().find(|old| old.key() == run.key()).map(|old| (old, run)))
-        .flat_map(|(old, run)| compare_runs(old, run))
-        .collect()
+    let pairs = after.runs.iter().enumerate().filter_map(|(i, run)| {
+        let alike = || before.runs.iter().filter(|old| old.key() == run.key());
+        // Several models may bear one name: the same file first, else the one in the same place among them, since a
+        // model that was trained again is to be compared too.
+        let place = after.runs[..i].iter().filter(|earlier| earlier.key() == run.key()).count();
+        let same_file = alike().find(|old| old.model_sha256 == run.model_sha256);
+        same_file.or_else(|| alike().nth(place)).map(|old| (old, run))
+    });
+    pairs.flat_map(|(old, run)| compare_runs(old, run)).collect()
 }
 
 fn compare_runs(old: &Run, new: &Run) -> Vec<Change> {
@@ -52,7 +55,7 @@ fn compare_runs(old: &Run, new: &Run) -> Vec<Change> {
         ("latency p99 (ms)", old.latency_ms.p99, new.latency_ms.p99, noise * TAIL, false),
         ("inference p50 (ms)", inference(old), inference(new), noise, false),
         ("fps", old.fps, new.fps, noise, true),
-        ("violation rate", old.violation_rate, new.violation_rate, noise * TAIL, false),
+        ("violation rate", old.violation_rate, new.violation_rate, violation_noise(old, new), false),
     ];
     if let (Some(old), Some(new)) = (old.peak_rss_mb, new.peak_rss_mb) {
         rows.push(("peak memory (MB)", old, new, 0.05, false));
@@ -70,6 +73,14 @@ fn compare_runs(old: &Run, new: &Run) -> Vec<Change> {
             verdict: judge(before, after, noise, more_is_better),
         })
         .collect()
+}
+
+/// How far two violation rates may differ by chance, as a share of the larger one. Violations are counted, and a count
+/// varies about by its root (Poisson's distribution): twice that of the difference.
+fn violation_noise(old: &Run, new: &Run) -> f64 {
+    let variance = |run: &Run| run.violations as f64 / ((run.frames + run.lost).max(1) as f64).powi(2);
+    let larger = old.violation_rate.max(new.violation_rate);
+    if larger == 0.0 { 0.0 } else { 2.0 * (variance(old) + variance(new)).sqrt() / larger }
 }
 
 fn judge(before: f64, after: f64, noise: f64, more_is_better: bool) -> ChangeVerdict {

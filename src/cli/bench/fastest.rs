@@ -176,7 +176,7 @@ impl Chooser<'_> {
             fastest.candidates.iter().find(|c| c.runtime.starts_with("candle") && c.runtime != winner);
         let beside = other.map_or_else(String::new, |c| format!("; {}: {}", c.runtime, c.speed()));
         let known = Fastest {
-            circumstances: circumstances(self.settings)?,
+            circumstances: circumstances(self.settings, self.threads)?,
             runtime: winner.to_owned(),
             runtime_version: candidate.runtime_version.clone(),
             because: format!("{}{beside}", candidate.speed()),

@@ -183,7 +183,7 @@ fn prepare(setup: &Setup, choice: &Choice) -> Result<Prepared> {
     };
     let mut source = open()?;
     if setup.duration.is_some() && !source.info().live {
-        source = Box::new(Looped::new(Box::new(open))?);
+        source = Box::new(Looped::new(Box::new(open), setup.settings.target_fps.value)?);
     }
     let begin = Instant::now();
     let options = ProcessorOptions { video: true, ..ProcessorOptions::default() };
