@@ -78,8 +78,8 @@ class Browser:
         assert "error" not in answer, answer
         return answer["result"]
 
-    async def open(self, path):
-        await self.call("Page.navigate", url=f"http://{ADDRESS}{path}")
+    async def open(self, path, address=ADDRESS):
+        await self.call("Page.navigate", url=f"http://{address}{path}")
 
     async def run(self, script):
         answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
@@ -100,6 +100,41 @@ class Browser:
         if folder:
             picture = (await self.call("Page.captureScreenshot"))["data"]
             pathlib.Path(folder, f"{name}.png").write_bytes(base64.b64decode(picture))
+
+
+class Gate:
+    """A way to the server that can be barred: what is sent then waits, as it does where a cable was pulled."""
+
+    async def __aenter__(self):
+        self.passable = asyncio.Event()
+        self.passable.set()
+        self.server = await asyncio.start_server(self.connected, "127.0.0.1", 0)
+        self.address = "127.0.0.1:%d" % self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.passable.set()
+        self.server.close()
+
+    async def connected(self, reader, writer):
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*ADDRESS.rsplit(":", 1))
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(self.passed_on(reader, far_writer), self.passed_on(far_reader, writer))
+
+    async def passed_on(self, reader, writer):
+        try:
+            while data := await reader.read(1 << 16):
+                await self.passable.wait()
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            # One side has given up meanwhile; so does the other.
+            pass
+        finally:
+            writer.close()
 
 
 def post(path, body):
@@ -183,6 +218,17 @@ async def findings_on_the_right_spot():
         filming.cancel()
         await browser.until("!document.getElementById('no-picture').hidden && document.getElementById('state').innerText === 'reconnecting'")
         await browser.screenshot("room-without-camera")
+        # Another run, perhaps of another patient: nothing that was found in the one before is left.
+        assert await browser.run("document.getElementById('count').innerText")
+        post("/video/stop-stream", {"room": "or-1"})
+        post("/video/start-stream", {"room": "or-1", "source": "push"})
+        await browser.until("!document.querySelector('#thumbnails img') && !document.getElementById('count').innerText && document.getElementById('state').dataset.state === 'starting'")
+        assert await browser.run(MEASURE + ".red") is None
+        filming = asyncio.create_task(film())
+        await browser.until("document.getElementById('stage').dataset.findings === '1' && document.querySelector('#thumbnails img') !== null")
+        off = await looks(browser, 20)
+        assert off and max(off) <= 4, off
+        filming.cancel()
         assert not browser.errors, browser.errors
 
 
@@ -388,16 +434,60 @@ async def over():
         assert not browser.errors, browser.errors
 
 
+async def gone():
+    """A server that vanishes without a word: the page takes back what it said, and says it again once it is back."""
+    verdict = "document.getElementById('verdict').innerText"
+    offline = "The server does not answer. Trying again …"
+    async with Gate() as gate, Browser() as browser:
+        await browser.open("/rooms/or-1", gate.address)
+        await browser.until(f"{verdict}.includes('budget') && document.getElementById('no-picture').hidden")
+        gate.passable.clear()
+        begin = asyncio.get_running_loop().time()
+        await browser.until(f"{verdict} === '{offline}'")
+        took = asyncio.get_running_loop().time() - begin
+        print(f"a server that is gone is said after {took:.1f} s")
+        assert took < 12, took
+        await browser.until("!document.getElementById('no-picture').hidden")
+        said = await browser.run("document.getElementById('no-picture').innerText")
+        assert offline in said, said
+        assert await browser.run("document.getElementById('state').hidden && !document.getElementById('verdict').dataset.held")
+        await browser.screenshot("room-without-server")
+        gate.passable.set()
+        await browser.until(f"{verdict}.includes('budget') && !document.getElementById('state').hidden")
+        # Who the reader is may not be known at first; the page works all the same, and asks again.
+        await browser.call("Page.addScriptToEvaluateOnNewDocument", source="""
+          const real = fetch;
+          window.fetch = (path, ...rest) => {
+            if (path !== "/session" || window.refused) return real(path, ...rest);
+            window.refused = true;
+            return Promise.reject(new TypeError("gone"));
+          };""")
+        for path, there in [("/", "!document.getElementById('start').hidden"), ("/rooms/or-1", "!document.getElementById('stop').hidden")]:
+            await browser.open(path)
+            await browser.until(f"window.refused && {there}")
+
+
 async def sign_in():
-    """A token is asked for once; with the role view nothing can be started."""
+    """A token is asked for once, and what is wrong is said; with the role view nothing can be started."""
+    problem = "document.querySelector('.problem:not([hidden])').innerText"
     async with Browser() as browser:
         await browser.open("/")
         await browser.until("document.getElementById('sign-in') && document.querySelector('button').innerText")
         await browser.screenshot("sign-in")
         submit = "(() => { const form = document.getElementById('sign-in'); form.elements.token.value = '%s'; form.requestSubmit(); })()"
         await browser.run(submit % "not-the-right-token")
-        await browser.until("!document.querySelector('.problem').hidden")
+        await browser.until(f"{problem} === 'This token is not known.'")
         browser.errors.clear()
+        # Neither a server that is gone nor one that has no time says anything about the token.
+        for answer in ["Promise.reject(new TypeError('gone'))", "Promise.resolve(new Response('', { status: 503 }))"]:
+            await browser.run(f"window.real ??= window.fetch; window.fetch = () => {answer}; 0")
+            await browser.run(submit % "view-token-0123456789")
+            await browser.until(f"{problem} === 'The server cannot be reached. Try again in a moment.'")
+        await browser.run("window.fetch = window.real; 0")
+        # Typed on the keyboard of another script.
+        await browser.run(submit % "رمز")
+        await browser.until(f"{problem} === 'This token is not known.'")
+        assert not browser.errors, browser.errors
         await browser.run(submit % "view-token-0123456789")
         await browser.until("document.querySelectorAll('.card').length === 1 && document.querySelector('.card canvas').width > 300")
         assert await browser.run("document.getElementById('start').hidden")
@@ -407,4 +497,4 @@ async def sign_in():
 
 if CHROMIUM is None:
     sys.exit(77)
-asyncio.run({case.__name__: case for case in [findings_on_the_right_spot, h264_as_it_came, ai_off, pages, left_behind, over, sign_in]}[sys.argv[2]]())
+asyncio.run({case.__name__: case for case in [findings_on_the_right_spot, h264_as_it_came, ai_off, pages, left_behind, over, gone, sign_in]}[sys.argv[2]]())

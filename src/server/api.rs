@@ -45,7 +45,8 @@ impl State {
     }
 }
 
-/// `POST /video/start-stream`
+/// `POST /video/start-stream`. Of a room that is listed and over, and whose source is given as it was or as it is shown
+/// (without credentials), the source and whatever is absent are as they were in its last run.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartStream {
@@ -76,7 +77,7 @@ pub struct StartStream {
     #[serde(default)]
     pub record: Option<bool>,
     /// Whether everything outside the endoscope's picture is kept away from viewers and recordings; where absent, it is
-    /// if the server says so.
+    /// if the server says so, or if it was in the room's last run, whatever the source was.
     #[serde(default)]
     pub deidentify: Option<bool>,
 }

@@ -139,6 +139,11 @@ fn the_pages_ask_no_pictures_of_a_room_that_is_over() {
 }
 
 #[test]
+fn the_page_says_that_the_server_is_gone_and_recovers_once_it_is_back() {
+    run("serve_browser.py", &["gone"], &Server::start(&["--room", "or-1=synthetic:320x240@15"]));
+}
+
+#[test]
 fn a_browser_asks_for_a_token() {
     let sandbox = Sandbox::new();
     sandbox.write("tokens", "view door view-token-0123456789\n");

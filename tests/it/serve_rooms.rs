@@ -2,16 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::media_clips::clip;
 use crate::program::Sandbox;
 use crate::serve::{API, Server, png};
 use crate::serve_websocket::{BINARY, Client, FIN, TEXT, masked};
 
-fn start(server: &Server, room: &str, source: &str, more: serde_json::Value) -> crate::serve::Answer {
+fn start(server: &Server, room: &str, source: &str, more: Value) -> crate::serve::Answer {
     let mut body = json!({ "room": room, "source": source });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     server.post(&format!("{API}/video/start-stream"), &body)
@@ -154,7 +155,7 @@ fn a_camera_that_is_not_there_is_waited_for_and_its_password_stays_secret() {
     assert!(!told.contains("hunter2") && !told.contains("admin"), "{told}");
     // Events are documents, one to a line, and requests have numbers.
     let log = server.log();
-    let events: Vec<serde_json::Value> = log
+    let events: Vec<Value> = log
         .lines()
         .filter(|line| line.starts_with('{'))
         .map(|line| serde_json::from_str(line).unwrap())
@@ -165,6 +166,83 @@ fn a_camera_that_is_not_there_is_waited_for_and_its_password_stays_secret() {
     let (code, took, _) = server.terminate();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
+fn a_room_that_is_started_again_is_as_it_was_where_the_request_says_nothing_else() {
+    let server = Server::start(&["--record", "kept", "--audit-log", "audit.jsonl"]);
+    let run = |source: &str, more: Value| {
+        start(&server, "or-1", source, more).status(201);
+        let room = server.wait_for("or-1", |room| room["state"] == "stopped");
+        let audit = server.sandbox.read("audit.jsonl");
+        let mut events = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let started = events.rfind(|event| event["event"] == "room_started").unwrap();
+        assert_eq!(started["stream_id"], room["stream_id"]);
+        assert_eq!(started["deidentify"], room["deidentified"]);
+        assert_eq!(started["record"], room["recording"].is_object());
+        json!([
+            room["deidentified"],
+            started["record"],
+            room["model"],
+            room["figures"]["target_fps"],
+            room["max_latency_ms"],
+            started["buffer_size"],
+        ])
+    };
+    let source = "synthetic:64x64@30,frames=10";
+    let said = json!({
+        "deidentify": true,
+        "record": false,
+        "model": "none",
+        "target_fps": 25,
+        "max_latency_ms": 150,
+        "buffer_size": 3,
+    });
+    let first = json!([true, false, "none", 25.0, 150.0, 3]);
+    assert_eq!(run(source, said), first);
+    // As its page starts it, more than once.
+    assert_eq!(run(source, json!({})), first);
+    assert_eq!(run(source, json!({})), first);
+    let said = json!({ "deidentify": false, "record": true, "max_latency_ms": 300 });
+    let changed = json!([false, true, "none", 25.0, 300.0, 3]);
+    assert_eq!(run(source, said), changed);
+    assert_eq!(run(source, json!({})), changed);
+    // Another source is as the server says, except that nothing is shown that was kept back.
+    assert_eq!(run(source, json!({ "deidentify": true })), json!([true, true, "none", 25.0, 300.0, 3]));
+    let other = "synthetic:64x64@30,frames=11";
+    assert_eq!(run(other, json!({})), json!([true, true, "polyp-lite", 30.0, 200.0, 5]));
+    assert_eq!(run(source, json!({ "deidentify": false }))[0], false);
+}
+
+#[test]
+fn a_source_that_is_named_as_it_is_shown_is_opened_with_its_credentials() {
+    let camera = TcpListener::bind("127.0.0.1:0").unwrap();
+    let source = format!("http://{}/live?pwd=hunter2", camera.local_addr().unwrap());
+    let (tell, asked) = mpsc::channel();
+    // A camera that only listens to what it is asked for.
+    std::thread::spawn(move || {
+        for mut stream in camera.incoming().filter_map(Result::ok) {
+            let mut head = [0; 2048];
+            let length = stream.read(&mut head).unwrap_or(0);
+            let head = String::from_utf8_lossy(&head[..length]).into_owned();
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+            if tell.send(head).is_err() {
+                return;
+            }
+        }
+    });
+    let server = Server::start(&[]);
+    start(&server, "or-1", &source, json!({})).status(201);
+    let patience = Duration::from_secs(20);
+    assert!(asked.recv_timeout(patience).unwrap().starts_with("GET /live?pwd=hunter2 "));
+    let stop = json!({ "room": "or-1" });
+    server.post(&format!("{API}/video/stop-stream"), &stop).status(200);
+    while asked.try_recv().is_ok() {}
+    let shown = server.room("or-1")["source"].as_str().unwrap().to_owned();
+    assert!(shown.ends_with("/live?pwd=***"), "{shown}");
+    start(&server, "or-1", &shown, json!({})).status(201);
+    assert!(asked.recv_timeout(patience).unwrap().starts_with("GET /live?pwd=hunter2 "));
+    assert_eq!(server.room("or-1")["source"], shown);
 }
 
 /// Serves one file over HTTP, to each who connects, until the test ends.
@@ -223,7 +301,7 @@ fn a_room_that_is_being_stopped_is_not_over_yet_and_tells_its_viewers_when_it_is
     let (code, before) = watcher.ended();
     assert_eq!(code, 1000);
     let texts = before.iter().filter(|(first, _)| *first == FIN | TEXT);
-    let mut messages = texts.map(|(_, text)| serde_json::from_slice::<serde_json::Value>(text).unwrap());
+    let mut messages = texts.map(|(_, text)| serde_json::from_slice::<Value>(text).unwrap());
     let last = messages.rfind(|message| message["type"] == "room").unwrap();
     assert_eq!(last["state"], "stopped", "{last}");
     start(&server, "or-1", "synthetic:64x64@30", json!({})).status(201);

@@ -1,8 +1,11 @@
 // The way to the server.
 const API = "/api/v1/realtime";
+/** A server that has not answered for so long is gone: one that vanished without a word would be waited for for minutes. */
+const PATIENCE_MS = 5000;
 
+/** Asks the server. Only what changes something (with `options`) may take its time. */
 async function call(path, options) {
-  const response = await fetch(path, options);
+  const response = await fetch(path, options ?? { signal: AbortSignal.timeout(PATIENCE_MS) });
   if (response.status === 401) location.reload();
   const body = response.status === 204 ? null : await response.json();
   if (!response.ok) throw new Error(body?.detail ?? response.statusText);

@@ -69,10 +69,19 @@ function show(info) {
   ]));
 }
 
+let me = null;
+/** Offers what the reader may do, once the server has said who that is. */
+async function know() {
+  me ??= await api.whoAmI().catch(() => null);
+  if (!me) return;
+  form.hidden = me.role !== "operate";
+  signOut.hidden = !me.session;
+}
+
 async function refresh() {
   const offline = document.getElementById("offline");
   try {
-    const { rooms } = await api.streams();
+    const [{ rooms }] = await Promise.all([api.streams(), know()]);
     rooms.forEach(show);
     for (const [name, shown] of cards) {
       if (rooms.some((info) => info.room === name)) continue;
@@ -102,9 +111,6 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
-const me = await api.whoAmI();
-form.hidden = me.role !== "operate";
 const signOut = document.getElementById("sign-out");
-signOut.hidden = !me.session;
 signOut.addEventListener("click", () => api.signOut().then(() => location.reload()));
 refresh();

@@ -4,10 +4,12 @@ import { draw } from "./draw.js";
 import { clock, english, listed, ltr, number, percent, phrase, piece, put, t, translate } from "./text.js";
 import { player, plays } from "./video.js";
 
-/** A picture waits this long for its own findings; then it is shown with the latest that are young enough. */
+/** A picture waits this long for its own findings; then it is shown with the last before it that are young enough. */
 const HOLD_MS = 100;
 /** Decoded pictures that may wait. */
 const MAX_WAITING = 4;
+/** Results that are remembered. */
+const MAX_RESULTS = 256;
 /** Without a picture for so long, the last one is no longer shown as if it were live. */
 const FROZEN_MS = 1000;
 
@@ -19,15 +21,22 @@ document.title = `${room} · endort`;
 byId("name").textContent = room;
 
 let info = null;
+/** The run that what is shown belongs to; null while the room has none. */
+let run = null;
 let connected = false;
 let showFindings = true;
 let lastShown = 0;
+/** Who the reader is, once the server has said so. */
+let me = null;
 let operator = false;
 /** Pictures that are decoded and not shown yet, oldest first. */
 const waiting = [];
 /** What is known about frames, by number and by time: their findings, or null where there will be none. */
 const known = new Map();
-let latest = { frame: -1, pts: -Infinity, detections: [] };
+/** The results among that, oldest first: they come in the order of their frames. */
+const results = [];
+/** The newest finding that has a thumbnail on the page. */
+let newest = -1;
 let decoding = Promise.resolve();
 /** How pictures come: as "fmp4" where room and browser can, else as "jpeg". */
 let way = null;
@@ -42,24 +51,60 @@ let video = null;
 
 function learn(key, value) {
   known.set(key, value);
-  if (known.size > 512) known.delete(known.keys().next().value);
+  if (known.size > 2 * MAX_RESULTS) known.delete(known.keys().next().value);
 }
 
-/** What is known about a picture: of one of a video, by its time to the nearest millisecond or its neighbours. */
+function forget() {
+  known.clear();
+  results.length = 0;
+}
+
+/** Another run begins, or none goes on: nothing that was seen in the one before, perhaps of another patient, stays. */
+function begin(id) {
+  if (run === id) return;
+  run = id;
+  forget();
+  waiting.splice(0).forEach((old) => old.bitmap.close());
+  for (const canvas of [picture, overlay]) canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+  lastShown = 0;
+  [stage.dataset.frame, stage.dataset.findingsFrame, stage.dataset.findings] = [-1, -1, 0];
+  newest = -1;
+  byId("thumbnails").replaceChildren();
+  byId("count").textContent = "";
+  byId("now").textContent = "–";
+  setBar("fill", 0);
+}
+
+/**
+ * What is known about a picture, `undefined` as long as nothing is: of one of a video, by its time to the nearest
+ * millisecond or its neighbours. Where a later frame has its result, an earlier one without will get none.
+ */
 function own({ frame_id, pts_ms }) {
-  if (frame_id !== undefined) return known.get(frame_id);
+  const last = results.at(-1);
+  if (frame_id !== undefined) {
+    const found = known.get(frame_id);
+    return found === undefined && frame_id < last?.frame_id ? null : found;
+  }
   const ms = Math.round(pts_ms);
-  return [ms, ms - 1, ms + 1].map((ms) => known.get(`${ms} ms`)).find((found) => found);
+  const found = [ms, ms - 1, ms + 1].map((ms) => known.get(`${ms} ms`)).find(Boolean);
+  return found ?? (pts_ms < last?.pts_ms ? null : undefined);
+}
+
+/** The last result before a picture, unless it is too old for it. */
+function before({ pts_ms }) {
+  const last = results.findLast((result) => result.pts_ms <= pts_ms);
+  return info && last && pts_ms - last.pts_ms <= info.max_latency_ms ? last : null;
 }
 
 function onMessage(message) {
   switch (message.type) {
     case "result":
+      // The source was opened again, and its frames are counted anew.
+      if (message.frame_id <= results.at(-1)?.frame_id) forget();
       learn(message.frame_id, message);
       learn(`${Math.round(message.pts_ms)} ms`, message);
-      if (message.frame_id > latest.frame) {
-        latest = { frame: message.frame_id, pts: message.pts_ms, detections: message.detections };
-      }
+      results.push(message);
+      if (results.length > MAX_RESULTS) results.shift();
       byId("now").replaceChildren(ltr(`${number(message.processing_time_ms, 1)} ms`));
       setBar("fill", message.processing_time_ms);
       break;
@@ -76,8 +121,10 @@ function onMessage(message) {
 function onPicture(announced, picture) {
   const arrived = performance.now();
   const decoded = createImageBitmap(picture);
+  const of = run;
   decoding = decoding.then(async () => {
     const bitmap = await decoded;
+    if (of !== run) return bitmap.close();
     waiting.push({ ...announced, bitmap, arrived });
     while (waiting.length > MAX_WAITING) waiting.shift().bitmap.close();
   }).catch(() => {});
@@ -104,7 +151,7 @@ function watch() {
   unwatch();
   unwatch = () => {};
   connected = false;
-  if (way !== "fmp4") screen.stop();
+  screen.stop();
   if (!way) return;
   unwatch = api.watch(room, way === "fmp4" ? { video: "fmp4" } : { pictures: "jpeg" }, {
     message: (message) => {
@@ -123,16 +170,18 @@ function watch() {
   });
 }
 
-/** The newest picture that is ready to be shown; older ones are let go. */
+/**
+ * The picture to show now, if the oldest need not wait any longer. The newest that is ready would pass over those that the
+ * AI skips: that it did is known only with the next result, when that one's picture is ready too. Where several have waited
+ * too long, the screen is slower than the pictures, and older ones are let go.
+ */
 function next(now) {
-  for (let index = waiting.length - 1; index >= 0; index--) {
-    const candidate = waiting[index];
-    if (own(candidate) !== undefined || now - candidate.arrived > HOLD_MS || info?.ai_off) {
-      waiting.splice(0, index).forEach((old) => old.bitmap.close());
-      return waiting.shift();
-    }
-  }
-  return null;
+  const late = (waits) => waits && now - waits.arrived > HOLD_MS;
+  while (late(waiting[1])) waiting.shift().bitmap.close();
+  const [oldest] = waiting;
+  if (!oldest) return null;
+  const ready = own(oldest) !== undefined || late(oldest) || waiting.length === MAX_WAITING || info?.ai_off;
+  return ready ? waiting.shift() : null;
 }
 
 function present(now) {
@@ -145,11 +194,11 @@ function present(now) {
     picture.getContext("2d").drawImage(bitmap, 0, 0, width, height);
     bitmap.close();
     const found = own(shown);
-    const young = info && shown.pts_ms - latest.pts <= info.max_latency_ms;
-    const detections = info?.ai_off ? [] : found?.detections ?? (young ? latest.detections : []);
+    const drawn = info?.ai_off ? null : found ?? before(shown);
+    const detections = drawn?.detections ?? [];
     draw(overlay, showFindings ? detections : [], width, height);
     stage.dataset.frame = shown.frame_id ?? found?.frame_id ?? -1;
-    stage.dataset.findingsFrame = found?.frame_id ?? latest.frame;
+    stage.dataset.findingsFrame = drawn?.frame_id ?? -1;
     stage.dataset.findings = detections.length;
     stage.dataset.ptsMs = shown.pts_ms;
     stage.dataset.behindMs = way === "fmp4" ? screen.behind() : 0;
@@ -161,13 +210,12 @@ function present(now) {
 }
 
 function setInfo(value) {
-  if (info && info.stream_id !== value.stream_id) {
-    known.clear();
-    latest = { frame: -1, pts: -Infinity, detections: [] };
-  }
-  const withheld = value.withheld > (info?.withheld ?? 0);
+  const fresh = run !== value.stream_id;
+  const withheld = value.withheld > (fresh ? 0 : info.withheld);
+  begin(value.stream_id);
   info = value;
   for (const state of document.querySelectorAll(".state")) {
+    state.hidden = false;
     state.dataset.state = info.state;
     state.textContent = t(`state.${info.state}`);
   }
@@ -191,7 +239,7 @@ function setInfo(value) {
   byId("stop").hidden = !operator || over;
   byId("start").hidden = !operator || !over;
   const source = byId("start").elements.source;
-  if (!source.value) source.value = info.source;
+  if (fresh || !source.value) source.value = info.source;
   setFigures(info.figures);
   watch();
 }
@@ -215,6 +263,24 @@ function setFigures(figures) {
   byId("bar").ariaLabel = `${words}; P95 ${number(recent.p95)} ms, P99 ${number(recent.p99)} ms`;
 }
 
+/** Takes back how the room fares, which nobody can say now; `words` stand in for it. */
+function unsay(words) {
+  for (const state of document.querySelectorAll(".state")) state.hidden = true;
+  byId("recording").hidden = true;
+  byId("detail").textContent = byId("detail").title = "";
+  put(byId("runs"), []);
+  const [headline, why] = byId("no-picture").children;
+  put(headline, [t("noPicture")]);
+  put(why, [words]);
+  for (const figure of document.querySelectorAll(".budget dd")) figure.textContent = "–";
+  for (const mark of ["fill", "p95", "p99"]) setBar(mark, 0);
+  for (const verdict of document.querySelectorAll(".verdict")) {
+    verdict.textContent = words;
+    verdict.dataset.held = "";
+  }
+  byId("bar").ariaLabel = words;
+}
+
 /** The bar ends a quarter beyond the limit. */
 function setBar(mark, ms) {
   if (!info) return;
@@ -222,32 +288,45 @@ function setBar(mark, ms) {
   byId("bar").querySelector(`.${mark}`).style.setProperty("--at", `${share}%`);
 }
 
-let newest = -1;
+/** Asks who the reader is, until the server has said so. */
+async function know() {
+  me ??= await api.whoAmI().catch(() => null);
+  operator = me?.role === "operate";
+}
+
 async function refresh() {
   try {
     const before = told;
-    const found = (await api.streams()).rooms.find((other) => other.room === room);
-    byId("state").hidden = !found;
+    const [answer] = await Promise.all([api.streams().catch(() => null), know()]);
+    const found = answer?.rooms.find((other) => other.room === room);
     if (found) {
       // What the room said meanwhile is newer.
       if (told === before) setInfo(found);
-    } else {
+    } else if (answer) {
+      unsay("");
+      begin(null);
       info = null;
       watch();
+      byId("ai-off").hidden = true;
       byId("start").hidden = !operator;
       byId("stop").hidden = true;
-      byId("no-picture").querySelector("strong").textContent = t("noPicture");
+    } else {
+      connected = false;
+      unsay(t("offline"));
     }
-    if (found?.findings) await refreshFindings();
-  } catch {
-    connected = false;
+    document.body.classList.toggle("offline", !connected && (!info || api.goesOn(info)));
+    // Thumbnails can wait for the next time.
+    if (found?.findings) await refreshFindings().catch(() => {});
+  } finally {
+    setTimeout(refresh, 1000);
   }
-  document.body.classList.toggle("offline", !connected && (!info || api.goesOn(info)));
-  setTimeout(refresh, 1000);
 }
 
 async function refreshFindings() {
+  const of = run;
   const { findings } = await api.findings(room);
+  // Another run has begun meanwhile.
+  if (of !== run) return;
   byId("count").textContent = number(info.findings);
   if (findings[0]?.id === newest) return;
   newest = findings[0]?.id ?? -1;
@@ -294,6 +373,5 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
-operator = (await api.whoAmI()).role === "operate";
-await refresh();
 requestAnimationFrame(present);
+refresh();

@@ -99,6 +99,7 @@ export function player(element, on) {
     },
     stop() {
       [buffer, queue] = [null, []];
+      URL.revokeObjectURL(element.src);
       element.removeAttribute("src");
       element.load();
     },

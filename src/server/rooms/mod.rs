@@ -112,8 +112,9 @@ impl Rooms {
 
     /// Starts a room on behalf of `user`.
     pub(super) fn start(&self, wanted: &StartStream, user: &str) -> Result<Arc<Room>, NotStarted> {
-        self.check_settings(wanted)?;
-        let (spec, model) = self.spec(wanted)?;
+        let wanted = self.resumed(wanted);
+        self.check_settings(&wanted)?;
+        let (spec, model) = self.spec(&wanted)?;
         self.check_free(&spec.name)?;
         // Loading takes a while; other rooms are not held up by it.
         let analyzer = self.models.for_video(&model)?;
@@ -129,6 +130,26 @@ impl Rooms {
             Room::start(random::hex::<8>(), spec, analyzer, self.log.clone(), user, self.audit.clone())?;
         rooms.insert(name, Arc::clone(&room));
         Ok(room)
+    }
+
+    /// A request as it is meant: it takes over from the room's last run what it leaves open.
+    fn resumed(&self, wanted: &StartStream) -> StartStream {
+        let mut wanted = wanted.clone();
+        // One that runs counts too: it may end before it is found to run.
+        let Some(last) = self.get(&wanted.room) else { return wanted };
+        let last = last.spec.asked.clone();
+        // Whatever its source is now: what was kept back is shown only once somebody says so.
+        wanted.deidentify = wanted.deidentify.or(last.deidentify);
+        // Pages know sources as they are shown.
+        if wanted.source == last.source || wanted.source == source::redact::redact(&last.source) {
+            wanted.source = last.source;
+            wanted.model = wanted.model.or(last.model);
+            wanted.target_fps = wanted.target_fps.or(last.target_fps);
+            wanted.max_latency_ms = wanted.max_latency_ms.or(last.max_latency_ms);
+            wanted.buffer_size = wanted.buffer_size.or(last.buffer_size);
+            wanted.record = wanted.record.or(last.record);
+        }
+        wanted
     }
 
     /// Whether what is asked for fits what the server was started with.
@@ -195,6 +216,7 @@ impl Rooms {
             (None, true) => self.models.default_name().to_owned(),
         };
         let spec = Spec {
+            asked: wanted.clone(),
             name: wanted.room.clone(),
             source: wanted.source.clone(),
             target_fps,

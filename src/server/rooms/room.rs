@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::frame::{FrameId, Moment};
 use crate::pipeline::clock::{Clock, RealClock};
 use crate::pipeline::{Analyzer, Progress};
-use crate::server::api::{Figures, Message, RoomInfo, Seen, State};
+use crate::server::api::{Figures, Message, RoomInfo, Seen, StartStream, State};
 use crate::server::audit::Audit;
 use crate::server::log::Log;
 use crate::server::ordered::Ordered;
@@ -38,6 +38,8 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// What a room is made of.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::server) struct Spec {
+    /// The request, with what it took over from the run before; the next run takes over from it.
+    pub(in crate::server) asked: StartStream,
     pub(in crate::server) name: String,
     /// With its credentials: shown through [`source::redact`] alone.
     pub(in crate::server) source: String,
