@@ -55,6 +55,11 @@ impl Timestamp {
     }
 }
 
+/// Ticks of `base` that a frame lasts at so many frames per second; at least one.
+pub fn ticks_per_frame((num, den): (i32, i32), fps: f64) -> i64 {
+    (f64::from(den) / f64::from(num) / fps).round().max(1.0) as i64
+}
+
 /// Sample layout of a picture. Eight bits per sample throughout; sources convert deeper video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PixelFormat {

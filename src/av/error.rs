@@ -45,8 +45,7 @@ impl AvError {
     /// Whether FFmpeg refused by itself, because of what it was given.
     pub(crate) fn is_refusal(self) -> bool {
         // EINVAL is what its containers say of times that do not rise.
-        const EINVAL: i32 = 22;
-        self.errno().is_none_or(|number| number == EINVAL)
+        self.errno().is_none_or(|number| number == libc::EINVAL)
     }
 
     /// The operating system's error; FFmpeg's own ones become [`io::ErrorKind::Other`].

@@ -1,5 +1,7 @@
 //! Constant tensors, and the bounds that keep a hostile file from filling the memory.
 
+use half::f16;
+
 /// Largest number of elements of one tensor, constant or not (512 MiB of 32-bit floats).
 pub const MAX_TENSOR_ELEMENTS: usize = 1 << 27;
 
@@ -124,6 +126,11 @@ impl Tensor {
     pub fn reshaped(&self, shape: Vec<usize>) -> Result<Self, String> {
         Self::new(shape, self.data.clone())
     }
+}
+
+/// Whether values keep their meaning in half precision: nothing becomes infinite.
+pub fn fits_half(values: &[f32]) -> bool {
+    values.iter().all(|v| v.abs() <= f16::MAX.to_f32())
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ pub fn run(
         spawn(scope, "pace", &shared.failures, &shared.stop, move || {
             // Closes the buffer however this stage ends, so that the AI lane ends too.
             let _closing = CloseOnDrop(&shared.buffer);
-            let waits = options.pace == Pace::Max && !live;
+            let waits = options.policy == Policy::EveryFrame || (options.pace == Pace::Max && !live);
             let video = Video { channel: &video_tx, waits };
             pace(&decoded_rx, &video, Pacer::new(options, live, fallback_step), with_ai, shared)
         })?;
@@ -238,22 +238,14 @@ fn pace(
             break;
         }
         frame.captured = due;
-        if with_ai && !joined {
-            // The picture goes first, so that it is always there before its findings.
-            if !video.send(frame.clone(), shared) {
-                break;
-            }
+        // The picture goes first, so that it is always there before its findings.
+        if !joined && !video.send(frame.clone(), shared) {
+            break;
         }
         if with_ai {
             let entered = shared.clock.now();
             shared.buffer.push((entered, frame), &shared.stop, |(_, stale)| drop_frame(&stale, shared));
             tell_waiting(shared);
-        } else if options.policy == Policy::EveryFrame {
-            if video.channel.send(frame).is_err() {
-                break;
-            }
-        } else if !video.send(frame, shared) {
-            break;
         }
     }
     Ok(())
@@ -262,7 +254,7 @@ fn pace(
 /// The presenter's end of the video lane.
 struct Video<'a> {
     channel: &'a Sender<Frame>,
-    /// A recording that goes as fast as it is taken waits for who takes it; nothing else does.
+    /// Where every frame counts, and where a recording goes as fast as it is taken, it waits for who takes it.
     waits: bool,
 }
 

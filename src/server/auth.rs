@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use super::random;
+use super::{random, routes};
 use crate::error::{Error, Result};
 
 /// Largest token file, in bytes.
@@ -176,8 +176,7 @@ pub(super) fn name_for_header(name: &str) -> String {
     let mut value = String::with_capacity(name.len());
     for byte in name.bytes() {
         match byte {
-            b'%' => value.push_str("%25"),
-            byte if byte.is_ascii_graphic() => value.push(char::from(byte)),
+            byte if byte.is_ascii_graphic() && !b"%+".contains(&byte) => value.push(char::from(byte)),
             byte => value.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -186,14 +185,7 @@ pub(super) fn name_for_header(name: &str) -> String {
 
 /// The name that [`name_for_header`] wrote.
 pub(super) fn name_in_header(value: &str) -> String {
-    let mut parts = value.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.extend(byte);
-        bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    routes::decode(value).unwrap_or_default()
 }
 
 /// Characters that a token may hold: those of RFC 6750 that a WebSocket subprotocol may hold as well.

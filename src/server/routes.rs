@@ -223,7 +223,8 @@ pub(super) fn only(query: &str, known: &[&str]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn decode(value: &str) -> Option<String> {
+/// What a percent-coded text says; `None` where it is none.
+pub(super) fn decode(value: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
     while let Some(byte) = rest.next() {

@@ -25,7 +25,7 @@ use crate::av::watch::Watch;
 use crate::av::{file_url, rescale};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::frame::{Color, Frame, Matrix, Picture, PixelFormat, Range};
+use crate::frame::{Color, Frame, Matrix, Picture, PixelFormat, Range, ticks_per_frame};
 use crate::source::SourceInfo;
 use crate::source::tap::KEPT_IN;
 
@@ -407,10 +407,6 @@ impl Writing {
 /// Ticks per second in which multiples of `base` are exact, at least a thousand.
 fn movie_timescale((_, den): (i32, i32)) -> i32 {
     if den >= 1000 { den } else { den * (1000 / den + 1) }
-}
-
-fn ticks_per_frame((num, den): (i32, i32), fps: f64) -> i64 {
-    (f64::from(den) / f64::from(num) / fps).round().max(1.0) as i64
 }
 
 /// Colour of the coded video: a YCbCr picture's own, and limited range for what is converted from grey or

@@ -2,7 +2,7 @@
 
 use super::{Source, SourceInfo};
 use crate::error::Result;
-use crate::frame::{Frame, FrameId};
+use crate::frame::{Frame, FrameId, ticks_per_frame};
 
 /// Opens the same source anew.
 pub type Reopen = Box<dyn FnMut() -> Result<Box<dyn Source>> + Send>;
@@ -73,9 +73,7 @@ impl Source for Looped {
         };
         self.delivered = true;
         if let Some(fps) = self.still_fps {
-            let (num, den) = frame.pts.base;
-            let ticks = f64::from(den) / f64::from(num) / fps;
-            frame.duration.get_or_insert(ticks.round().max(1.0) as i64);
+            frame.duration.get_or_insert(ticks_per_frame(frame.pts.base, fps));
         }
         frame.id = FrameId(self.next_id);
         self.next_id += 1;

@@ -177,8 +177,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         return bench.forget();
     }
     bench.check_places()?;
-    let mut runs = Vec::new();
-    let (source, ended) = bench.runs(&mut runs);
+    let (mut runs, mut source) = (Vec::new(), None);
+    let ended = bench.runs(&mut runs, &mut source);
     // What was measured is told whatever ended it.
     let Some(source) = source else { return ended.and(Err(Error::Cancelled)) };
     let finished = ended.is_ok();
@@ -265,15 +265,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Measures every combination into `runs`; the source is `None` until one has been measured, and what ended it
-    /// early stands beside it.
-    fn runs(&self, runs: &mut Vec<Run>) -> (Option<SourceReport>, Result<()>) {
-        let mut source = None;
-        let ended = self.measure_all(runs, &mut source);
-        (source, ended)
-    }
-
-    fn measure_all(&self, runs: &mut Vec<Run>, source: &mut Option<SourceReport>) -> Result<()> {
+    /// Measures every combination into `runs`; `source` is `None` until one has been measured.
+    fn runs(&self, runs: &mut Vec<Run>, source: &mut Option<SourceReport>) -> Result<()> {
         for choice in self.choices()? {
             let accuracy = self.accuracy(&choice)?;
             for pace in self.paces() {

@@ -13,6 +13,7 @@ use super::model::{Attributes, Model, Operator, Tensor};
 use super::schema::{self, Code, Fused, Kind};
 use crate::error::{Error, Result};
 use crate::graph::quantization::Quantization;
+use crate::graph::tensor::fits_half;
 use crate::graph::{Graph, Node, Op, Unary, ValueId, passes};
 
 /// How weights are stored.
@@ -168,9 +169,7 @@ impl Lowering<'_> {
     /// Weights, made of the value `id`: constants that are stored in half precision where that is asked for.
     pub(super) fn weights(&mut self, id: ValueId, shape: Vec<usize>, data: &[f32]) -> usize {
         let name = &self.graph.value(id).name;
-        // One weight beyond half precision's range would become infinite.
-        let fits = data.iter().all(|v| v.abs() <= f16::MAX.to_f32());
-        if self.weights == Weights::F32 || self.integer || !fits {
+        if self.weights == Weights::F32 || self.integer || !fits_half(data) {
             let tensor = self.floats(name, shape, data);
             self.sources.insert(tensor, id);
             return tensor;

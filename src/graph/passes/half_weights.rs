@@ -5,7 +5,7 @@
 
 use half::f16;
 
-use crate::graph::tensor::Data;
+use crate::graph::tensor::{Data, fits_half};
 use crate::graph::{Graph, Tensor};
 
 /// Rounds them. Returns how many tensors became halves and how many do not fit their range.
@@ -16,7 +16,7 @@ pub fn run(graph: &mut Graph) -> (usize, usize) {
         if v.len() < 2 {
             continue;
         }
-        if !v.iter().all(|x| x.abs() <= f16::MAX.to_f32()) {
+        if !fits_half(v) {
             too_large += 1;
             continue;
         }

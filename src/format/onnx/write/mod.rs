@@ -16,7 +16,7 @@ use super::proto;
 use super::tensor::dtype;
 use crate::error::Result;
 use crate::graph::quantization::Integer;
-use crate::graph::tensor::Data;
+use crate::graph::tensor::{Data, fits_half};
 use crate::graph::{Graph, Op, Tensor, ValueId};
 
 /// Operator set that is written: the first with everything that is needed, which every runtime reads.
@@ -232,9 +232,4 @@ fn data_type(integer: Integer) -> i32 {
         Integer::Uint8 => dtype::UINT8,
         Integer::Int32 => dtype::INT32,
     }
-}
-
-/// Whether values keep their meaning in half precision: nothing becomes infinite.
-pub fn fits_half(values: &[f32]) -> bool {
-    values.iter().all(|v| v.abs() <= f16::MAX.to_f32())
 }
