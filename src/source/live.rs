@@ -36,16 +36,9 @@ pub(super) struct LiveSource {
 }
 
 impl LiveSource {
-    /// Opens the source; with [`OpenOptions::retry_first_open`] as often as it takes.
+    /// Opens the source.
     pub(super) fn open(mut open: Open, options: &OpenOptions, cancel: &Cancel) -> Result<Self> {
-        let first = match open() {
-            Err(Error::Cancelled) => return Err(Error::Cancelled),
-            Err(e) if options.retry_first_open => {
-                options.tell(&SourceEvent::Lost { detail: detail(&e) });
-                reopen(&mut open, options, cancel, e)?
-            }
-            opened => opened?,
-        };
+        let first = open()?;
         Ok(Self {
             info: first.info().clone(),
             open,
@@ -115,16 +108,24 @@ impl Source for LiveSource {
     }
 }
 
-fn reopen(open: &mut Open, options: &OpenOptions, cancel: &Cancel, first: Error) -> Result<VideoSource> {
-    let (mut error, mut failures) = (first, 0);
+/// Lets `open` open a source that may not be there yet, as often as the options allow.
+pub(super) fn wait_for<T>(
+    mut open: impl FnMut() -> Result<T>,
+    options: &OpenOptions,
+    cancel: &Cancel,
+) -> Result<T> {
+    let mut failures = 0;
     loop {
+        let error = match open() {
+            // A name that means nothing will mean nothing later.
+            Err(error) if !matches!(error, Error::Cancelled | Error::NoInput { .. }) => error,
+            outcome => return outcome,
+        };
+        if failures == 0 {
+            options.tell(&SourceEvent::Lost { detail: detail(&error) });
+        }
         failures += 1;
         pause(failures, options, cancel, error)?;
-        match open() {
-            Err(Error::Cancelled) => return Err(Error::Cancelled),
-            Err(e) => error = e,
-            opened => return opened,
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::expand::{Input, expand};
-use super::live::LiveSource;
+use super::live::{self, LiveSource};
 use super::options::OpenOptions;
 use super::picture::{PictureSource, sniff};
 use super::spec::Location;
@@ -42,8 +42,17 @@ pub fn open(spec: &str, options: &OpenOptions, cancel: &Cancel) -> Result<Box<dy
     }
 }
 
-/// Opens one of the inputs that [`expand`] found.
+/// Opens one of the inputs that [`expand`] found; with [`OpenOptions::retry_first_open`] a live one as often as it
+/// takes.
 pub fn open_input(input: &Input, options: &OpenOptions, cancel: &Cancel) -> Result<Box<dyn Source>> {
+    let may_come = matches!(input.location, Location::Address(_) | Location::Device(_));
+    if options.retry_first_open && may_come {
+        return live::wait_for(|| open_once(input, options, cancel), options, cancel);
+    }
+    open_once(input, options, cancel)
+}
+
+fn open_once(input: &Input, options: &OpenOptions, cancel: &Cancel) -> Result<Box<dyn Source>> {
     let name = input.name();
     match &input.location {
         Location::File(path) => open_file(path, name, options, cancel),

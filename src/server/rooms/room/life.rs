@@ -14,12 +14,10 @@ use crate::server::api::State;
 use crate::server::log::Level;
 use crate::server::rooms::push::Pushed;
 use crate::server::watched::{Failures, MAX_FAILURES, WINDOW, Watched};
-use crate::source::{self, EventHandler, HwDecode, Location, OpenOptions, Source, SourceEvent};
+use crate::source::{self, EventHandler, HwDecode, OpenOptions, Source, SourceEvent};
 
 /// Pause before a source that failed is opened again; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause before a source that is waited for without end is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Who ended a room that nobody stopped, as the audit log names it; names of tokens have no spaces.
 const ITSELF: &str = "the room itself";
 /// How often a pause looks whether the room is stopped.
@@ -169,36 +167,18 @@ impl Room {
         if let Some(inlet) = &self.inlet {
             return Ok(Box::new(Pushed::open(Arc::clone(inlet), &self.cancel)?));
         }
-        let tell = self.listener();
         let options = OpenOptions {
             threads: self.spec.threads,
             hardware: HwDecode::Auto,
             // A camera that was unplugged over lunch comes back: its source keeps trying, and says so.
             max_retries: u32::MAX,
             retry_first_open: true,
-            on_event: Some(Arc::clone(&tell)),
+            on_event: Some(self.listener()),
             // Packets show everything.
             tap: (!self.spec.deidentify).then(|| self.tap.clone()),
             ..OpenOptions::default()
         };
-        let may_come =
-            matches!(Location::parse(&self.spec.source)?, Location::Address(_) | Location::Device(_));
-        let (mut attempt, mut wait) = (0, FIRST_PAUSE);
-        loop {
-            let error = match source::open(&self.spec.source, &options, &self.cancel) {
-                // A name that means nothing will mean nothing later.
-                Err(error) if may_come && !matches!(error, Error::Cancelled | Error::NoInput { .. }) => error,
-                outcome => return outcome,
-            };
-            attempt += 1;
-            let detail = error.to_string();
-            tell(&SourceEvent::Lost { detail: detail.clone() });
-            tell(&SourceEvent::Retrying { detail, attempt, wait });
-            if !self.wait(wait) {
-                return Err(Error::Cancelled);
-            }
-            wait = (wait * 2).min(LONGEST_PAUSE);
-        }
+        source::open(&self.spec.source, &options, &self.cancel)
     }
 
     fn listener(self: &Arc<Self>) -> EventHandler {
