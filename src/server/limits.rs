@@ -10,6 +10,9 @@ pub struct Limits {
     pub connections: usize,
     /// WebSocket sessions at once.
     pub websockets: usize,
+    /// WebSocket sessions at once that send pictures: each may hold an unfinished message of
+    /// [`message_bytes`](Self::message_bytes), which nothing else counts.
+    pub senders: usize,
     /// Bytes of a request's head (request line and headers).
     pub head_bytes: usize,
     /// Bytes of a request's target (path and query).
@@ -49,6 +52,7 @@ impl Default for Limits {
         Self {
             connections: 2048,
             websockets: 256,
+            senders: 64,
             head_bytes: 16 << 10,
             target_bytes: 4 << 10,
             picture_bytes: 32 << 20,
@@ -78,6 +82,8 @@ pub enum Bound {
     Descriptors,
     /// [`Limits::websockets`]
     Websockets,
+    /// [`Limits::senders`]
+    Senders,
     /// [`Limits::head_bytes`], or more headers than are taken.
     HeadBytes,
     /// [`Limits::target_bytes`]
@@ -106,10 +112,11 @@ pub enum Bound {
 
 impl Bound {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Connections,
         Self::Descriptors,
         Self::Websockets,
+        Self::Senders,
         Self::HeadBytes,
         Self::TargetBytes,
         Self::BodyBytes,
@@ -130,6 +137,7 @@ impl Bound {
             Self::Connections => "connections",
             Self::Descriptors => "descriptors",
             Self::Websockets => "websockets",
+            Self::Senders => "senders",
             Self::HeadBytes => "head_bytes",
             Self::TargetBytes => "target_bytes",
             Self::BodyBytes => "body_bytes",
@@ -154,6 +162,8 @@ pub struct Counters {
     pub connections: AtomicU64,
     /// WebSocket sessions that are open.
     pub websockets: AtomicU64,
+    /// Those of them that send pictures.
+    pub senders: AtomicU64,
     /// Connections accepted since the start.
     pub accepted: AtomicU64,
     /// WebSocket sessions since the start.

@@ -157,6 +157,22 @@ fn one_session_too_many_is_refused_and_told_when_to_come_again() {
 }
 
 #[test]
+fn one_client_too_many_that_sends_pictures_is_refused_and_the_place_is_given_back() {
+    let small = Small::start(|limits| limits.senders = 1);
+    let mut first = small.send(&upgrade());
+    Answer::read(&mut first).status(101);
+    let second = Answer::read(&mut small.send(&upgrade()));
+    assert_eq!(second.header("retry-after"), Some("5"));
+    second.problem(503);
+    assert_eq!((small.hits("senders"), small.hits("websockets")), (1, 0));
+    drop(first);
+    let begin = Instant::now();
+    while Answer::read(&mut small.send(&upgrade())).status != 101 {
+        assert!(begin.elapsed() < PATIENCE);
+    }
+}
+
+#[test]
 fn bodies_have_a_share_of_memory_and_a_time() {
     let small = Small::start(|limits| {
         limits.body_memory = 10_000;

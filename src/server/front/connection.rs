@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::cors;
 use super::head::{self, Head};
 use super::refusal::Refusal;
 use super::relay::{Answer, Relay, Turn, Vetted};
@@ -26,16 +27,6 @@ const SECURITY: &str = "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-r
     Cross-Origin-Resource-Policy: same-origin\r\nContent-Security-Policy: default-src 'none'; script-src 'self'; \
     style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; frame-ancestors 'none'; \
     base-uri 'none'; form-action 'self'\r\n";
-
-/// What a page of another origin that may ask can read of an answer's head, where that is not granted anyway.
-const EXPOSED: &str = "Endort-Record, Location, Retry-After, X-Request-Id";
-/// What such a page may ask for (the CORS protocol of the Fetch standard), and for how many seconds a browser may
-/// remember it. It sends its token itself: cookies are not allowed, so that nobody asks in a signed-in user's name.
-const PREFLIGHT: [(&str, &str); 3] = [
-    ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
-    ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
-    ("Access-Control-Max-Age", "600"),
-];
 
 /// Body bytes that are read at once.
 const CHUNK: usize = 64 << 10;
@@ -182,7 +173,7 @@ impl Connection {
             return Err(foreign("this host name is not known here; see --allow-host"));
         }
         // Browsers send no token with it.
-        if self.is_preflight(head) {
+        if cors::is_preflight(head, &shared.origins) {
             return Ok(Admitted::Preflight);
         }
         let found = routes::find(&head.method, &head.path);
@@ -211,14 +202,6 @@ impl Connection {
             return Err(Refusal::new(413, detail).bound(Bound::BodyBytes));
         }
         Ok(Admitted::Call(found, identity))
-    }
-
-    /// Whether a browser asks, on behalf of a page of another origin that may ask, what that may ask for.
-    fn is_preflight(&self, head: &Head) -> bool {
-        head.method == "OPTIONS"
-            && head.content_length == 0
-            && head.header("access-control-request-method").is_some()
-            && head.header("origin").is_some_and(|origin| self.shared.origins.lists(origin))
     }
 
     /// Whose request it is, by header, subprotocol or cookie.
@@ -375,6 +358,13 @@ impl Connection {
                 return self.stream.close();
             }
         };
+        let sender =
+            plan.sends_pictures().then(|| Held::take(&shared.counters.senders, shared.limits.senders));
+        if let Some(None) = sender {
+            let refusal = Refusal::new(503, "too many clients send pictures").bound(Bound::Senders);
+            let _ = self.answer_refusal(&asked, &refusal.header("Retry-After", "5"));
+            return self.stream.close();
+        }
         self.stream.write_within(shared.limits.write_time);
         if self.stream.write_all(response.as_bytes()).and_then(|()| self.stream.flush()).is_err() {
             return;
@@ -387,7 +377,7 @@ impl Connection {
 
     fn answer_preflight(&mut self, asked: &Asked) -> io::Result<()> {
         let answer = Answer { status: 204, headers: Vec::new(), body: Vec::new() };
-        let allowed = PREFLIGHT.map(|(name, value)| (name, value.to_owned()));
+        let allowed = cors::PREFLIGHT.map(|(name, value)| (name, value.to_owned()));
         self.write_answer(asked, &answer, &allowed, &nobody())
     }
 
@@ -447,16 +437,7 @@ impl Connection {
     ) -> io::Result<()> {
         self.shared.counters.responded(status);
         let mut head = format!("HTTP/1.1 {status} {}\r\nX-Request-Id: {id}\r\n{SECURITY}", reason(status));
-        let origins = &self.shared.origins;
-        if !origins.allowed.is_empty() {
-            // A cache must not give one page what was said to another.
-            head.push_str("Vary: Origin\r\n");
-            let origin = asked.and_then(|asked| asked.header("origin"));
-            if let Some(origin) = origin.filter(|origin| origins.lists(origin)) {
-                head.push_str(&format!("Access-Control-Allow-Origin: {origin}\r\n"));
-                head.push_str(&format!("Access-Control-Expose-Headers: {EXPOSED}\r\n"));
-            }
-        }
+        head.push_str(&cors::lines(asked, &self.shared.origins));
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cache-control")) {
             head.push_str("Cache-Control: no-store\r\n");
         }

@@ -7,6 +7,7 @@
 //! [`websocket`](super::websocket) as they are.
 
 mod connection;
+mod cors;
 pub(super) mod head;
 mod refusal;
 mod relay;

@@ -73,8 +73,7 @@ enum Part {
 
 /// Runs a session on a connection that was upgraded, until either side ends it.
 pub(super) fn run(stream: Stream, received: Vec<u8>, plan: Plan, id: &str, shared: &Arc<Shared>) {
-    let takes_pictures = !matches!(plan.wanted, Wanted::Watch(_));
-    let config = config(&shared.limits, takes_pictures);
+    let config = config(&shared.limits, plan.sends_pictures());
     let socket = WebSocket::from_partially_read(stream, received, Role::Server, Some(config));
     let mailbox = plan.mailbox;
     let part = match &plan.wanted {

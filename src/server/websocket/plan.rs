@@ -23,6 +23,13 @@ pub(in crate::server) struct Plan {
     pub(super) mailbox: Arc<Mailbox>,
 }
 
+impl Plan {
+    /// Whether the client will send pictures, and not only watch.
+    pub(in crate::server) fn sends_pictures(&self) -> bool {
+        !matches!(self.wanted, Wanted::Watch(_))
+    }
+}
+
 pub(super) enum Wanted {
     Watch(Arc<Room>),
     Feed(Seat),
