@@ -89,8 +89,8 @@ impl Package {
             std::io::ErrorKind::NotFound => no_model(spec, unknown(spec)),
             _ => Error::Read { path: path.to_owned(), source: e },
         })?;
-        if meta.is_dir() {
-            Self::from_folder(spec, path, size)
+        if let Some(folder) = named_folder(path, meta.is_dir()) {
+            Self::from_folder(spec, folder, size)
         } else if path
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("onnx") || e.eq_ignore_ascii_case("tflite"))
@@ -99,8 +99,6 @@ impl Package {
                 Some(folder) => Self::from_folder(spec, folder, size),
                 None => Self::from_file(spec, path, size),
             }
-        } else if path.file_name().is_some_and(|n| n == MANIFEST_FILE) {
-            Self::from_folder(spec, folder_of(path), size)
         } else {
             Err(no_model(spec, "is neither a package folder nor an .onnx or .tflite file"))
         }
@@ -219,6 +217,14 @@ fn unknown(spec: &str) -> String {
 
 fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The folder of the package that `path` names by its folder or by its manifest.
+pub(super) fn named_folder(path: &Path, is_folder: bool) -> Option<&Path> {
+    if is_folder {
+        return Some(path);
+    }
+    path.file_name().is_some_and(|name| name == MANIFEST_FILE).then(|| folder_of(path))
 }
 
 /// The folder of a file that is the artifact of the package there.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::package::{MANIFEST_FILE, hex_digest};
+use super::package::{MANIFEST_FILE, hex_digest, named_folder};
 use super::{Package, builtin};
 use crate::format::onnx::MAX_FILE_BYTES;
 
@@ -43,12 +43,7 @@ fn source_digest(model: &str) -> Option<String> {
         return builtin.files.first().map(|(_, bytes)| hex_digest(bytes));
     }
     let path = Path::new(model);
-    // A package is named by its folder or by its manifest.
-    let folder = match path.file_name() {
-        Some(name) if name == MANIFEST_FILE => path.parent(),
-        _ => path.is_dir().then_some(path),
-    };
-    let file = match folder {
+    let file = match named_folder(path, path.is_dir()) {
         Some(folder) => {
             let manifest = std::fs::read(folder.join(MANIFEST_FILE)).ok()?;
             let manifest: super::Manifest = serde_json::from_slice(&manifest).ok()?;

@@ -17,6 +17,9 @@ use crate::record::Detection;
 use crate::vision::Findings;
 use crate::vision::polygon;
 
+/// Largest value of a mask's pixel that does not belong to it: a mask is black and white, and noise is neither.
+pub const MASK_BOUND: u8 = 127;
+
 /// Pixels that prediction and ground truth share, and those that one of them has alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Overlap {
@@ -29,7 +32,7 @@ pub struct Overlap {
 }
 
 impl Overlap {
-    /// Counts two masks of equal length; any value above 127 belongs to a mask.
+    /// Counts two masks of equal length; any value above [`MASK_BOUND`] belongs to a mask.
     pub fn count(prediction: &[u8], truth: &[u8]) -> Self {
         // Sums per chunk in 32 bits, so that the loop vectorises.
         const CHUNK: usize = 1 << 16;
@@ -37,7 +40,7 @@ impl Overlap {
         for (p, t) in prediction.chunks(CHUNK).zip(truth.chunks(CHUNK)) {
             let (mut both, mut predicted, mut truth) = (0u32, 0u32, 0u32);
             for (&p, &t) in p.iter().zip(t) {
-                let (p, t) = (u32::from(p > 127), u32::from(t > 127));
+                let (p, t) = (u32::from(p > MASK_BOUND), u32::from(t > MASK_BOUND));
                 both += p & t;
                 predicted += p & !t;
                 truth += t & !p;
@@ -103,7 +106,7 @@ impl Accuracy {
         Self::default()
     }
 
-    /// Measures one frame of `width` × `height` pixels against its ground-truth mask (above 127: polyp).
+    /// Measures one frame of `width` × `height` pixels against its ground-truth mask (above [`MASK_BOUND`]: polyp).
     ///
     /// # Errors
     /// [`Error::Media`] if the mask has another size than the frame.
@@ -162,7 +165,7 @@ fn outline(detection: &Detection) -> Vec<[f32; 2]> {
 fn touches(detection: &Detection, truth: &[u8], width: usize, height: usize) -> bool {
     let mut hit = false;
     polygon::fill(&outline(detection), width, height, |y, columns| {
-        hit |= truth[y * width..][columns].iter().any(|&value| value > 127);
+        hit |= truth[y * width..][columns].iter().any(|&value| value > MASK_BOUND);
     });
     hit
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::frame::{Frame, Picture, PixelFormat};
 use crate::pipeline::Analyzer;
 use crate::source::{self, picture};
-use crate::vision::metrics::{Accuracy, AccuracySummary};
+use crate::vision::metrics::{Accuracy, AccuracySummary, MASK_BOUND};
 
 /// Measures `analyzer` on every picture of `folder/images`.
 ///
@@ -55,9 +55,10 @@ pub fn measure(
         bar.inc(1);
     }
     // One dark mask may be the noise of a JPEG; where all are, polyps are labelled by small numbers.
-    if (1..=127).contains(&brightest) {
-        let detail =
-            format!("hold values up to {brightest}, and a polyp is marked by values above 127 (white)");
+    if (1..=MASK_BOUND).contains(&brightest) {
+        let detail = format!(
+            "hold values up to {brightest}, and a polyp is marked by values above {MASK_BOUND} (white)"
+        );
         return Err(Error::GroundTruth { path: folder.join("masks"), detail });
     }
     Ok(accuracy.summary())
