@@ -192,9 +192,11 @@ impl Error {
                 _ => return None,
             },
             Self::Write { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied => "choose a folder that you may write to, with -o",
-                io::ErrorKind::StorageFull => "free some space, then run again with --resume",
-                io::ErrorKind::NotFound => "create the folder first, or choose another with -o",
+                io::ErrorKind::PermissionDenied => "choose a place that you may write to",
+                io::ErrorKind::StorageFull => {
+                    "free some space, then run again (endort stream: with --resume)"
+                }
+                io::ErrorKind::NotFound => "create the folder first, or choose another",
                 _ => return None,
             },
             Self::NoInput { .. } => "name a file, a folder, a glob, '-', an address or synthetic",

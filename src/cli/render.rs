@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{Context, Outcome};
+use crate::config::Flags;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, FrameId, Moment, Timestamp};
 use crate::sink::Sink;
@@ -130,6 +131,8 @@ struct Written {
 ///
 /// An impossible size or rate, and whatever cannot be written. An interrupted run leaves no half-written file.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    // None of them concerns a rendering, but a file that is wrong is told with every command.
+    context.settings(&Flags::default())?;
     let (width, height) = args.size;
     let options = Options {
         width,

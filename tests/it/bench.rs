@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::media_clips::clip;
 use crate::program::Sandbox;
+use crate::small_model;
 
 /// Runs a bench over a one-second clip and gives its JSON report.
 fn report(sandbox: &Sandbox, extra: &[&str], code: i32) -> Value {
@@ -273,6 +274,24 @@ fn streams_have_a_limit_and_auto_passes_where_one_is_held() {
 }
 
 #[test]
+fn how_many_streams_are_held_is_told_of_each_model() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    // A runtime that takes longer than a frame may: not even one stream is held.
+    let args = ["bench", "synthetic:64x64@30", "--streams", "auto", "--warmup", "0", "--duration", "0.7"];
+    let args = [&args[..], &["--runtime", "scripted:delay=300ms", "--model", "red.onnx"]].concat();
+    let one = sandbox.endort(&args).finish().code(0);
+    assert!(
+        one.stdout.ends_with("\nThis box holds 0 stream(s) of this kind within the budget.\n"),
+        "{one:?}"
+    );
+    let two = sandbox.endort([&args[..], &["--model", "polyp-lite"]].concat()).finish().code(0);
+    let told = "\nThis box holds 0 stream(s) of red on scripted (fp32) within the budget.\n\
+                This box holds 0 stream(s) of polyp-lite on scripted (fp32) within the budget.\n";
+    assert!(two.stdout.ends_with(told), "{two:?}");
+}
+
+#[test]
 fn a_still_that_is_repeated_keeps_to_the_rate_that_is_wanted() {
     let sandbox = Sandbox::new();
     GrayImage::new(64, 48).save(sandbox.file("still.png")).unwrap();
@@ -299,7 +318,7 @@ fn compared(sandbox: &Sandbox, models: &[&str], change: impl FnOnce(&mut Value))
 #[test]
 fn a_single_late_frame_is_no_change_and_models_of_one_name_are_told_apart() {
     let sandbox = Sandbox::new();
-    crate::small_model::write(&sandbox);
+    small_model::write(&sandbox);
     for (folder, padding) in [("one", 0), ("two", 1)] {
         let mut bytes = std::fs::read(sandbox.file("red.onnx")).unwrap();
         // An unknown field of the file, so that the two are not the same.

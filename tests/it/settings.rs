@@ -51,6 +51,27 @@ fn verbose_says_each_value_and_where_it_came_from() {
 }
 
 #[test]
+fn a_wrong_settings_file_is_told_by_every_command() {
+    let sandbox = Sandbox::new();
+    sandbox.write("endort.toml", "[realtime]\nbufer_size = 3\n");
+    let told = "endort: endort.toml:2: realtime.bufer_size = 3: unknown, did you mean buffer_size?\n";
+    let commands: [&[&str]; 7] = [
+        &["detect-device", "--json"],
+        &["process-frame", "missing.jpg"],
+        &NOTHING,
+        &["bench", "missing.mp4"],
+        &["optimize", "--target", "cpu", "--precision", "fp16"],
+        &["render", "-o", "out"],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ];
+    for command in commands {
+        let run = sandbox.endort(command).finish().code(2).stdout("");
+        assert_eq!(run.stderr, told, "{command:?}");
+    }
+    assert_eq!(sandbox.names("."), ["endort.toml"], "nothing was begun");
+}
+
+#[test]
 fn a_wrong_setting_is_wrong_usage_wherever_it_is_written() {
     let sandbox = Sandbox::new();
     let other = sandbox.write("other.toml", "[realtime]\nbufer_size = 3\n");

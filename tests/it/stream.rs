@@ -140,6 +140,19 @@ fn records_go_to_standard_output_and_nothing_else_does() {
 }
 
 #[test]
+fn a_reader_who_has_seen_enough_of_the_records_does_not_end_the_video() {
+    let sandbox = recordings(&["h264.mp4"]);
+    let exam = "exams/h264/exam.mp4";
+    let run = ["stream", exam, "--model", "red.onnx", "--threads", "1", "--results", "-"];
+    let both = sandbox.endort([&run[..], &["-o", "out.mp4"]].concat()).pipe_into_reader_of_one_line();
+    assert!(serde_json::from_str::<Value>(&both.stdout).is_ok(), "{both:?}");
+    both.code(0).stderr("endort: nobody reads the records any more; the video goes on\n");
+    assert_eq!(probe_frames(&sandbox.file("out.mp4")).len(), probe_frames(&sandbox.file(exam)).len());
+    // Without a video there is nothing left to do.
+    sandbox.endort(run).pipe_into_reader_of_one_line().code(0).stderr("");
+}
+
+#[test]
 fn formats_follow_the_ending_or_the_flag() {
     let sandbox = recordings(&["h264.mp4"]);
     for args in [

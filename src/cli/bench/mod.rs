@@ -417,12 +417,30 @@ impl Bench<'_> {
             console.print(&format!("\n{text}"))?;
         }
         if self.args.streams == Streams::Auto {
-            let held = report.runs.iter().filter(|run| run.verdict == Verdict::Pass).map(|run| run.streams);
-            let held = held.max().unwrap_or(0);
-            console.print(&format!("\nThis box holds {held} stream(s) of this kind within the budget."))?;
+            console.print(&format!("\n{}", held(&report.runs)))?;
         }
         Ok(())
     }
+}
+
+/// How many streams at once this box holds, for each model on each runtime.
+fn held(runs: &[Run]) -> String {
+    let kind = |run: &Run| (run.model.clone(), run.runtime.clone(), run.precision.clone());
+    let mut kinds = Vec::new();
+    for run in runs {
+        let streams = if run.verdict == Verdict::Pass { run.streams } else { 0 };
+        match kinds.iter_mut().find(|(known, _)| *known == kind(run)) {
+            Some((_, most)) => *most = streams.max(*most),
+            None => kinds.push((kind(run), streams)),
+        }
+    }
+    if let [(_, held)] = kinds.as_slice() {
+        return format!("This box holds {held} stream(s) of this kind within the budget.");
+    }
+    let lines = kinds.iter().map(|((model, runtime, precision), held)| {
+        format!("This box holds {held} stream(s) of {model} on {runtime} ({precision}) within the budget.")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn read_report(path: &Path) -> Result<Report> {

@@ -121,10 +121,13 @@ impl Batch<'_> {
         let mut state = State::Done;
         if done.interrupted {
             state = State::Interrupted;
-            let kept =
-                if done.kept { "its outputs end there" } else { "run again with --resume to have it whole" };
+            let next = match done.kept {
+                true => "its outputs end there",
+                false if self.ledger.is_some() => "run again with --resume to have it whole",
+                false => "nothing of it is kept",
+            };
             let frames = done.tally.frames;
-            self.context.console.note(&format!("{name}: interrupted after {frames} frames; {kept}"));
+            self.context.console.note(&format!("{name}: interrupted after {frames} frames; {next}"));
         }
         let mut error = None;
         for failure in done.failures {

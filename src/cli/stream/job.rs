@@ -8,6 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::super::Context;
+use super::super::console::{Console, reader_has_gone};
 use super::super::model::Loaded;
 use super::fingerprint::hex;
 use super::ledger::{Tally, Timing};
@@ -117,6 +118,7 @@ impl<'a> Work<'a> {
             video: video(job, &info)?,
             results: self.results(job, &info)?,
             name: info.name.clone(),
+            console: &self.context.console,
             cancel,
             keep_part: keep_part || info.live,
             bar: progress::File::new(&self.context.console, &info),
@@ -198,6 +200,7 @@ struct Outputs<'a> {
     video: Option<VideoSink>,
     results: Option<Box<dyn Sink>>,
     name: String,
+    console: &'a Console,
     cancel: &'a Cancel,
     keep_part: bool,
     bar: progress::File,
@@ -245,7 +248,16 @@ impl Sink for Outputs<'_> {
     fn record(&mut self, record: &FrameRecord) -> Result<()> {
         self.seen.frames_with_findings += u64::from(!record.detections.is_empty());
         self.seen.tracks.extend(record.detections.iter().filter_map(|detection| detection.track_id));
-        self.results.iter_mut().try_for_each(|results| results.record(record))
+        let Some(results) = &mut self.results else { return Ok(()) };
+        match results.record(record) {
+            // `| head` has seen enough of the records; the video is wanted all the same.
+            Err(error) if self.video.is_some() && reader_has_gone(&error) => {
+                self.console.note_once("nobody reads the records any more; the video goes on");
+                self.results = None;
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     fn finish(&mut self) -> Result<()> {
