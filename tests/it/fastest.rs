@@ -132,6 +132,8 @@ fn a_box_that_has_changed_is_told_and_measured_again() {
     bench.change("/boxes/0/box/threads", 999.into());
     goes_without(&[], "threads: 999 then, ");
     bench.change("/boxes/0/box/threads", threads);
+    // It was measured with one thread per core.
+    goes_without(&["--threads", "97"], "threads for the model: ");
     // It is another one than was looked at.
     bench.change("/boxes/0/runtime_version", "0.0.1".into());
     goes_without(&[], "tflite-cpu was 0.0.1 then and is ");

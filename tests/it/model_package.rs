@@ -5,7 +5,11 @@ use std::path::Path;
 
 use endort::Error;
 use endort::model::Package;
+use endort::model::manifest::OutputKind;
 use endort::runtime::{Engine, Options, Placement, open};
+
+use crate::program::Sandbox;
+use crate::small_model;
 
 /// A copy of the shipped package that a test may spoil.
 fn package() -> tempfile::TempDir {
@@ -80,6 +84,20 @@ fn a_bare_file_needs_one_output_to_be_guessed() {
     fs::remove_file(folder.path().join("model.json")).unwrap();
     let e = Package::open(file.to_str().unwrap()).unwrap_err().to_string();
     assert!(e.contains("2 outputs") && e.contains("model.json"), "{e}");
+}
+
+#[test]
+fn boxes_are_guessed_where_their_fields_can_mean_one_thing_only() {
+    let sandbox = Sandbox::new();
+    let opened = |name: &str, a_box_per_row| {
+        Package::open(small_model::write_boxes(&sandbox, name, a_box_per_row).to_str().unwrap())
+    };
+    let manifest = opened("fields.onnx", false).unwrap().manifest;
+    assert_eq!(manifest.outputs[0].kind, OutputKind::Yolo);
+    assert_eq!(manifest.labels.len(), 3);
+    // The fifth field of a row may be an objectness.
+    let e = opened("rows.onnx", true).unwrap_err().to_string();
+    assert!(e.contains("a box per row") && e.contains("yolo_objectness") && e.contains("model.json"), "{e}");
 }
 
 #[test]

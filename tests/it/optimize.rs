@@ -1,7 +1,7 @@
 //! `endort optimize`: what it writes, what it says, and what it refuses.
 
 use image::{Rgb, RgbImage};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::Sandbox;
 use crate::small_model;
@@ -291,6 +291,39 @@ fn a_source_that_changed_is_told_when_the_package_is_loaded() {
     std::fs::write(elsewhere.join("red.onnx"), b"another").unwrap();
     let frame = ["process-frame", "../truth/images/0.png", "--model", "../out", "--json"];
     sandbox.endort(frame).current_dir(&elsewhere).finish().code(0).stderr(&said);
+}
+
+#[test]
+fn a_package_made_from_a_package_is_stale_when_that_one_changes() {
+    let sandbox = Sandbox::new();
+    let source = small_model::write(&sandbox);
+    pictures(&sandbox, 1);
+    let make = |model: &str, out: &str| {
+        let args = ["optimize", model, "--target", "cpu", "--calibration", "truth/images", "-o", out];
+        sandbox.endort(args).finish().code(0);
+    };
+    let manifest = json!({
+        "schema": 1, "name": "red", "version": "1.0.0", "task": "segmentation", "artifact": "red.onnx",
+        "input": {"name": "image", "width": 64, "height": 64, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+        "outputs": [{"name": "mask", "kind": "mask", "activation": "logits"}], "labels": ["red"],
+    });
+    sandbox.write("one/model.json", manifest.to_string());
+    let artifact = sandbox.file("one/red.onnx");
+    std::fs::rename(source, &artifact).unwrap();
+    // A package is named by its folder or by its manifest.
+    make("one", "by-folder");
+    make("one/model.json", "by-manifest");
+    let frame = |package| ["process-frame", "truth/images/0.png", "--model", package, "--json"];
+    for package in ["by-folder", "by-manifest"] {
+        sandbox.endort(frame(package)).finish().code(0).stderr("");
+    }
+    let mut bytes = std::fs::read(&artifact).unwrap();
+    bytes.extend([0x30, 0x01]);
+    std::fs::write(&artifact, bytes).unwrap();
+    for package in ["by-folder", "by-manifest"] {
+        let run = sandbox.endort(frame(package)).finish().code(0);
+        assert!(run.stderr.contains("that has changed since"), "{package}: {}", run.stderr);
+    }
 }
 
 #[test]

@@ -112,6 +112,55 @@ pub fn write_channels_last(sandbox: &Sandbox, classes: i64, at_both_ends: bool) 
     sandbox.write("last.onnx", model.encode_to_vec())
 }
 
+/// A network whose `boxes` are as long as there are pixels: seven fields each, one after the other as YOLOv8 writes
+/// them, or a box per row.
+pub fn write_boxes(sandbox: &Sandbox, name: &str, a_box_per_row: bool) -> PathBuf {
+    const FIELDS: i64 = 7;
+    let node = |op: &str, inputs: &[&str], output: &str| Node {
+        input: inputs.iter().map(|&input| input.into()).collect(),
+        output: vec![output.into()],
+        name: output.into(),
+        op_type: op.into(),
+        ..Node::default()
+    };
+    let mut nodes = vec![
+        node("Conv", &["image", "weight", "bias"], "planes"),
+        node("Reshape", &["planes", "extents"], "fields"),
+    ];
+    let mut output = value("fields", &[1, FIELDS, SIDE * SIDE]);
+    if a_box_per_row {
+        let perm = Attribute { name: "perm".into(), r#type: 7, ints: vec![0, 2, 1], ..Attribute::default() };
+        nodes.push(Node { attribute: vec![perm], ..node("Transpose", &["fields"], "boxes") });
+        output = value("boxes", &[1, SIDE * SIDE, FIELDS]);
+    }
+    let count = FIELDS as usize;
+    let extents = Tensor {
+        name: "extents".into(),
+        dims: vec![3],
+        // TensorProto.DataType.INT64
+        data_type: 7,
+        int64_data: vec![1, FIELDS, SIDE * SIDE],
+        ..Tensor::default()
+    };
+    let model = Model {
+        ir_version: 8,
+        opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
+        graph: Some(Graph {
+            name: "boxes".into(),
+            node: nodes,
+            initializer: vec![
+                tensor("weight", &[FIELDS, 3, 1, 1], &[4.0, -2.0, -2.0].repeat(count)),
+                tensor("bias", &[FIELDS], &vec![-4.0; count]),
+                extents,
+            ],
+            input: vec![value("image", &[1, 3, SIDE, SIDE])],
+            output: vec![output],
+        }),
+        ..Model::default()
+    };
+    sandbox.write(name, model.encode_to_vec())
+}
+
 fn tensor(name: &str, dims: &[i64], values: &[f32]) -> Tensor {
     Tensor {
         name: name.into(),

@@ -8,7 +8,7 @@ use endort::format::onnx;
 use endort::format::tflite::model::{Attributes, Model, Operator, Quantization, Tensor};
 use endort::format::tflite::schema::{self, Kind};
 use endort::format::tflite::{self, Options, Weights, edge_tpu};
-use endort::graph::Graph;
+use endort::graph::{self, Graph};
 use endort::model::{Artifact, Format, Package};
 use endort::runtime::{self, open};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::engine::{floats, python};
 use crate::program::Sandbox;
 use crate::random::Random;
+use crate::small_model;
 use crate::vendor::{difference, options, outputs, site_packages, skipped};
 
 /// Networks of `tests/networks.py` that TFLite has no operators for: the error function, a resize by another
@@ -91,6 +92,22 @@ fn what_is_written_is_read_again() {
         all.map(|v| (v.name.clone(), v.shape.clone())).collect()
     };
     assert_eq!(shapes(&interface), shapes(&graph));
+}
+
+#[test]
+fn a_weight_beyond_half_precision_stays_whole() {
+    let sandbox = Sandbox::new();
+    let file = small_model::write(&sandbox);
+    let mut graph = Package::open(file.to_str().unwrap()).unwrap().graph;
+    let kinds = |graph: &Graph| -> Vec<Kind> {
+        let options = Options { weights: Weights::F16, ..Options::default() };
+        tflite::lower(graph, options).unwrap().tensors.iter().map(|tensor| tensor.kind).collect()
+    };
+    assert!(kinds(&graph).contains(&Kind::F16));
+    let weight = graph.nodes[0].inputs[1];
+    let shape = graph.shape(weight).to_vec();
+    graph.value_mut(weight).constant = Some(graph::Tensor::f32(shape, vec![1e6, -2.0, -2.0]).unwrap());
+    assert!(!kinds(&graph).contains(&Kind::F16), "1e6 would become infinite");
 }
 
 #[test]
