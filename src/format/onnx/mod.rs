@@ -9,6 +9,7 @@ mod nodes;
 mod order;
 pub mod proto;
 mod tensor;
+mod weigh;
 mod write;
 
 use std::collections::HashMap;
@@ -52,6 +53,7 @@ pub struct Options<'a> {
 /// for one that uses what endort does not execute.
 pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Graph> {
     let fail = |detail: String| Error::Model { model: options.name.to_owned(), detail };
+    weigh::check(bytes).map_err(fail)?;
     let model = proto::Model::decode(bytes).map_err(|e| fail(format!("is not an ONNX file: {e}")))?;
     let opset = model.opset_import.iter().find(|o| nodes::is_standard(&o.domain)).map(|o| o.version);
     let opset = opset.ok_or_else(|| fail("is not an ONNX file: it names no operator set".into()))?;
