@@ -289,6 +289,34 @@ def resizes_that_are_whole_in_single_precision():
     return n.model(*[n.op("Resize", "x", "", scales, mode="linear", coordinate_transformation_mode=m) for m in modes])
 
 
+@case
+def long_sums():
+    """More values to a sum than a block holds: the bottleneck of a U-Net has 3 x 3 x 1024."""
+    n = Net([1, 64, 4, 5])
+    wide = n.conv("x", 64, 1024)
+    up = n.op("ConvTranspose", n.conv("x", 64, 2304), n.random(2304, 4, 2, 2, scale=0.01), strides=[1, 1])
+    return n.model(n.conv(wide, 1024, 8, 3), n.conv(n.conv("x", 64, 8200), 8200, 8), up)
+
+
+@case
+def computed_weights():
+    """Weights that depend on the picture, and a sum behind them."""
+    n = Net([1, 4, 6, 6])
+    flat = n.conv(n.op("GlobalAveragePool", "x"), 4, 16)
+    weights = n.op("Reshape", flat, n.ints(4, 4, 1, 1))
+    return n.model(n.op("Add", n.op("Conv", "x", weights), "x"))
+
+
+@case
+def single_rows():
+    """Reductions over what has one row or one channel, where dropping an axis must not change the order."""
+    n = Net([1, 3, 1, 64])
+    mean = n.op("ReduceMean", "x", axes=[3], keepdims=0)
+    table = n.value(np.arange(1, 10).reshape(1, 3, 3))
+    one = n.conv("x", 3, 1)
+    return n.model(n.op("Mul", mean, table), n.op("ReduceMax", one, axes=[3], keepdims=0))
+
+
 def half_precision(model):
     """Weights as half-precision numbers, cast when used, as size-saving exporters write them."""
     for t in list(model.graph.initializer):
@@ -330,7 +358,12 @@ def qdq():
         stored = n.value(RNG.integers(-127, 128, (cout, cin, k, k)), np.int8)
         return n.op("DequantizeLinear", stored, n.value(scale), n.value(np.zeros(cout), np.int8), axis=0), scale
 
+    # Signed, with a zero point whose type is known by way of other nodes only.
     x = grid("x", 0.03)
+    signed = n.op("Cast", n.value(0, np.int64), to=TensorProto.INT8)
+    for zero in [signed, n.op("Identity", signed)]:
+        parts = n.value(0.03), zero
+        x = n.op("DequantizeLinear", n.op("QuantizeLinear", x, *parts), *parts)
     w, scale = weights(16, 3, 3)
     stored = n.value(RNG.integers(-3000, 3000, 16), np.int32)
     b = n.op("DequantizeLinear", stored, n.value(scale * 0.03), axis=0)

@@ -67,12 +67,21 @@ pub struct Graph {
     /// Steps, each after all that it depends on.
     pub nodes: Vec<Node>,
     values: Vec<Value>,
+    /// What folding constants has cost so far, in elements that were read, computed and written.
+    folding_cost: u64,
 }
 
 impl Graph {
     /// A graph without anything in it.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), inputs: vec![], outputs: vec![], nodes: vec![], values: vec![] }
+        Self {
+            name: name.into(),
+            inputs: vec![],
+            outputs: vec![],
+            nodes: vec![],
+            values: vec![],
+            folding_cost: 0,
+        }
     }
 
     /// All values; [`ValueId::index`] is the position.
@@ -140,7 +149,8 @@ impl Graph {
         op: Op,
         inputs: Vec<ValueId>,
     ) -> Result<ValueId, String> {
-        if let Some(tensor) = passes::fold_constants::fold(self, &op, &inputs)? {
+        if let Some((tensor, cost)) = passes::fold_constants::fold(self, &op, &inputs)? {
+            self.folding_cost += cost;
             return Ok(self.add_constant(output, tensor));
         }
         let shapes: Vec<&[usize]> = inputs.iter().map(|&id| self.shape(id)).collect();

@@ -6,7 +6,7 @@ use std::process::Command;
 use candle_core::{DType, Device};
 use endort::Error;
 use endort::format::onnx;
-use endort::graph::{Graph, passes};
+use endort::graph::{Graph, Op, Tensor, Unary, passes};
 use endort::runtime::Engine;
 use endort::runtime::candle::cpu::{CpuEngine, Isa};
 use endort::runtime::candle::lowered::Lowered;
@@ -116,6 +116,23 @@ fn agrees_with_onnx_runtime() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen >= 19, "only {seen} networks were tested");
+}
+
+#[test]
+fn integers_that_are_known_can_be_an_output() {
+    let mut graph = Graph::new("test");
+    let x = graph.add_input("x", vec![1, 2, 3, 4]);
+    let y = graph.push("relu", "y", Op::Unary(Unary::Relu), vec![x]).unwrap();
+    let constant = |shape: Vec<usize>| Tensor::i64(shape, vec![1, 2, 3, 4]).unwrap();
+    let [flat, square] = [constant(vec![4]), constant(vec![1, 1, 2, 2])];
+    graph.outputs = vec![y, graph.add_constant("flat", flat), graph.add_constant("square", square)];
+    let mut engine = CpuEngine::new(&graph, 1).unwrap();
+    engine.input().fill(7.0);
+    let outputs = engine.run().unwrap();
+    assert_eq!(outputs[0].data, [7.0; 24]);
+    for output in &outputs[1..] {
+        assert_eq!(output.data, [1.0, 2.0, 3.0, 4.0], "{:?}", output.shape);
+    }
 }
 
 /// What a GPU computes of a package in 16 bits, by the same steps on the processor.

@@ -100,6 +100,15 @@ fn absurd(model: &Model) -> Vec<Case> {
             }));
             g.node.push(node("Relu", &["image"], "mask"));
         }),
+        changed(model, "a million axes", |g| {
+            for (name, value) in [("from", 0), ("to", 1 << 20), ("by", 1)] {
+                g.initializer.push(Tensor { int64_data: vec![value], ..tensor(name, 7, &[]) });
+            }
+            g.node = vec![
+                node("Range", &["from", "to", "by"], "axes"),
+                node("Unsqueeze", &["image", "axes"], "mask"),
+            ];
+        }),
         changed(model, "a grid with a scale of zero", |g| {
             g.initializer.push(Tensor { float_data: vec![0.0], ..tensor("s", 1, &[]) });
             g.node = vec![node("QuantizeLinear", &["image", "s"], "mask")];
@@ -298,7 +307,19 @@ fn absurd_networks_do_not_fill_the_memory() {
         many("twenty million names", names),
     ];
     let cases = absurd(&model).into_iter().filter(|(what, _)| large.iter().any(|l| what.contains(l)));
-    let cases = cases.chain(tiny);
+    // Sound as a network, until it is laid out: a phase for each pixel between two of the input.
+    let spread = changed(&model, "strides of eight thousand", |g| {
+        g.node[0].op_type = "ConvTranspose".into();
+        g.node[0].attribute = vec![ints("strides", &[8192, 8192]), ints("output_padding", &[8191, 8191])];
+        g.initializer[0].dims = vec![3, 1, 1, 1];
+        let side = |value: &mut endort::format::onnx::proto::ValueInfo, side| {
+            let shape = value.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().shape.as_mut().unwrap();
+            shape.dim[2..].iter_mut().for_each(|dim| dim.dim_value = Some(side));
+        };
+        side(&mut g.input[0], 1);
+        side(&mut g.output[0], 8192);
+    });
+    let cases = cases.chain(tiny).chain([spread]);
     let mut tried = 0;
     for (what, bytes) in cases {
         sandbox.write("case.onnx", bytes);
@@ -317,5 +338,5 @@ fn absurd_networks_do_not_fill_the_memory() {
         assert!(stderr.starts_with("endort: ") && stderr.lines().count() == 1, "{what}: {stderr}");
         tried += 1;
     }
-    assert!(tried >= 9, "{tried}");
+    assert!(tried >= 10, "{tried}");
 }

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use endort::format::onnx;
-use endort::format::tflite::model::{Attributes, Model, Operator, Quantization, Tensor};
+use endort::format::tflite::model::{self, Attributes, Model, Operator, Tensor};
 use endort::format::tflite::schema::{self, Kind};
 use endort::format::tflite::{self, Options, Weights, edge_tpu};
-use endort::graph::{self, Graph};
+use endort::graph::op::Binary;
+use endort::graph::quantization::{Integer, Quantization};
+use endort::graph::{self, Graph, Op, Unary, ValueId};
 use endort::model::{Artifact, Format, Package};
-use endort::runtime::{self, open};
+use endort::runtime::candle::cpu::CpuEngine;
+use endort::runtime::{self, Engine, open};
 use serde_json::Value;
 
 use crate::engine::{floats, python};
@@ -20,8 +23,8 @@ use crate::small_model;
 use crate::vendor::{difference, options, outputs, site_packages, skipped};
 
 /// Networks of `tests/networks.py` that TFLite has no operators for: the error function, a resize by another
-/// rule, and a transposed convolution in groups.
-const BEYOND: [&str; 3] = ["activations", "resizes", "transposed_convolutions"];
+/// rule, a transposed convolution in groups, and weights that are computed.
+const BEYOND: [&str; 4] = ["activations", "computed_weights", "resizes", "transposed_convolutions"];
 
 /// A package that holds a TFLite file alone.
 fn package(bytes: Vec<u8>) -> Package {
@@ -94,6 +97,65 @@ fn what_is_written_is_read_again() {
     assert_eq!(shapes(&interface), shapes(&graph));
 }
 
+fn push(graph: &mut Graph, op: Op, inputs: Vec<ValueId>) -> ValueId {
+    let name = format!("v{}", graph.values().len());
+    graph.push(&name, &name, op, inputs).unwrap()
+}
+
+/// The value on an 8-bit grid, as other tools write it.
+fn on_grid(graph: &mut Graph, value: ValueId, scale: f32, zero: i32) -> ValueId {
+    let grid = Quantization::per_tensor(scale, zero, Integer::Int8);
+    let stored = push(graph, Op::Quantize(grid.clone()), vec![value]);
+    push(graph, Op::Dequantize(grid), vec![stored])
+}
+
+#[test]
+fn kernels_that_keep_a_grid_are_given_one() {
+    let mut graph = Graph::new("grids");
+    let x = graph.add_input("x", vec![1, 4, 8, 8]);
+    let coarse = on_grid(&mut graph, x, 0.02, 0);
+    let fine = on_grid(&mut graph, coarse, 0.005, 10);
+    let cases = [
+        (Op::Binary(Binary::Max), vec![coarse, fine], 0.02, 0),
+        (Op::Concat { axis: 1 }, vec![coarse, fine], 0.021, 0),
+        (Op::Unary(Unary::Sigmoid), vec![coarse], 1.0 / 255.0, -128),
+        (Op::Unary(Unary::Tanh), vec![fine], 1.0 / 127.0, 0),
+    ];
+    let mut outputs = vec![];
+    for (op, inputs, scale, zero) in cases {
+        let made = push(&mut graph, op, inputs);
+        outputs.push(on_grid(&mut graph, made, scale, zero));
+    }
+    graph.outputs = outputs;
+    let model = tflite::lower(&graph, Options::default()).unwrap();
+    let grid = |tensor: usize| {
+        let tensor = &model.tensors[tensor];
+        tensor.quantization.clone().filter(|_| tensor.kind == Kind::I8)
+    };
+    let mut seen = 0;
+    for operator in &model.operators {
+        let result = grid(operator.outputs[0]);
+        let inputs = operator.inputs.iter().flatten();
+        match operator.code {
+            schema::MAXIMUM | schema::CONCATENATION => {
+                assert!(inputs.copied().all(|tensor| grid(tensor) == result), "{operator:?}");
+            }
+            schema::LOGISTIC | schema::TANH => assert_eq!(result, None, "{operator:?}"),
+            _ => continue,
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+    let Some(libraries) = site_packages() else { return skipped().unwrap_or(()) };
+    let input: Vec<f32> = (0..256).map(|i| (i as f32 / 9.0).sin()).collect();
+    let ours = run(tflite::encode(&model), &input, &libraries);
+    let mut engine = CpuEngine::new(&graph, 1).unwrap();
+    engine.input().copy_from_slice(&input);
+    let theirs: Vec<Vec<f32>> = engine.run().unwrap().iter().map(|output| output.data.clone()).collect();
+    let apart = difference(&ours, &theirs);
+    assert!(apart < 0.02, "{apart}");
+}
+
 #[test]
 fn a_weight_beyond_half_precision_stays_whole() {
     let sandbox = Sandbox::new();
@@ -121,7 +183,7 @@ fn a_float_network_is_not_for_the_edge_tpu() {
 }
 
 fn tensor(name: &str, shape: &[usize], kind: Kind, data: Option<Vec<u8>>) -> Tensor {
-    let quantization = Quantization { scales: vec![0.5], zeros: vec![-3], axis: 0 };
+    let quantization = model::Quantization { scales: vec![0.5], zeros: vec![-3], axis: 0 };
     let quantization = Some(quantization).filter(|_| kind == Kind::I8);
     Tensor { name: name.into(), shape: shape.to_vec(), kind, data, quantization }
 }

@@ -46,6 +46,7 @@ impl Reader {
             Refusal::Unsupported(detail) => unsupported(detail),
             Refusal::Malformed(detail) => malformed(detail),
         })?;
+        let data_type = self.data_type(node);
         let outputs: Vec<&String> = node.output.iter().collect();
         let Some(first) = outputs.first() else {
             return Err(malformed("has no output".into()));
@@ -53,13 +54,12 @@ impl Reader {
         match step {
             Step::Constant(tensor) => {
                 let id = self.graph.add_constant(first.as_str(), tensor);
-                if let Some(value) = node.attribute.iter().find_map(|a| a.t.as_ref()) {
-                    self.integers.insert(id, value.data_type);
-                }
+                data_type.map(|data_type| self.integers.insert(id, data_type));
                 self.define(first, id).map_err(malformed)
             }
             Step::Op(op, inputs) => {
                 let id = self.graph.push(&node.name, first, op, inputs).map_err(malformed)?;
+                data_type.map(|data_type| self.integers.insert(id, data_type));
                 self.define(first, id).map_err(malformed)
             }
             Step::Split(ops, input) => {
@@ -72,6 +72,25 @@ impl Reader {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+impl Reader {
+    /// The element type of a node's result, as far as what a constant's integers are in the file depends on it.
+    fn data_type(&self, node: &Node) -> Option<i32> {
+        match node.op_type.as_str() {
+            "Cast" => node.attribute.iter().find(|a| a.name == "to").and_then(|a| i32::try_from(a.i).ok()),
+            "Constant" | "ConstantOfShape" => {
+                node.attribute.iter().find_map(|a| a.t.as_ref()).map(|value| value.data_type)
+            }
+            // What moves values leaves them what they are.
+            "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Expand" | "Transpose"
+            | "Slice" | "Gather" | "Concat" => {
+                let input = self.names.get(node.input.first()?)?;
+                self.integers.get(input).copied()
+            }
+            _ => None,
         }
     }
 }

@@ -255,10 +255,42 @@ impl Lowering<'_> {
                 let tensor = &mut self.model.tensors[output];
                 (tensor.kind, tensor.quantization) = (Kind::I8, quantization);
             }
+            self.check_grids(code, at)?;
             let operator = &mut self.model.operators[at];
             operator.version = operator.version.max(version);
         }
         Ok(())
+    }
+
+    /// Whether the kernel for integers keeps to the grids that the operator at `at` has: some do not go from one to
+    /// another, and some know one result alone.
+    fn check_grids(&self, code: Code, at: usize) -> Result<(), String> {
+        let Operator { inputs, outputs, .. } = &self.model.operators[at];
+        let grid = |tensor: usize| {
+            let tensor = &self.model.tensors[tensor];
+            tensor.quantization.as_ref().filter(|_| tensor.kind == Kind::I8)
+        };
+        let result = outputs.first().and_then(|&tensor| grid(tensor));
+        match code {
+            schema::CONCATENATION
+            | schema::MAXIMUM
+            | schema::MINIMUM
+            | schema::RESIZE_BILINEAR
+            | schema::AVERAGE_POOL_2D
+            | schema::REDUCE_MAX
+            | schema::REDUCE_MIN => {
+                let same =
+                    inputs.iter().flatten().filter_map(|&tensor| grid(tensor)).all(|g| Some(g) == result);
+                if same { Ok(()) } else { Err("does not go from one grid to another".into()) }
+            }
+            // TensorFlow Lite 8-bit quantization specification: <https://ai.google.dev/edge/litert/models/quantization_spec>
+            schema::LOGISTIC | schema::SOFTMAX | schema::TANH => {
+                let (scale, zero) = if code == schema::TANH { (1.0 / 128.0, 0) } else { (1.0 / 256.0, -128) };
+                let fixed = result.is_some_and(|g| g.scales == [scale] && g.zeros == [zero]);
+                if fixed { Ok(()) } else { Err("has a grid of its own".into()) }
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Stores constant floats as integers of a grid whose scales go along an axis.

@@ -79,9 +79,13 @@ impl Lowering<'_> {
         axes.iter().for_each(|&a| kept[a] = 1);
         let indices = self.integers("", vec![stored.len()], &stored);
         let result = self.graph.shape(node.output).to_vec();
-        // Rows and columns gone, what is left is in the same order in both layouts.
-        let plain =
-            !keep_dims && result.len() < 4 && layout::keeps_order(&layout::shape(&kept), &layout_back(&kept));
+        // Rows and columns gone, what is left is in the same order in both layouts, and has the same extents.
+        let dropped = layout::shape(&graph).into_iter().enumerate();
+        let dropped = dropped.filter(|(axis, _)| !stored.contains(&(*axis as i32))).map(|(_, extent)| extent);
+        let plain = !keep_dims
+            && result.len() < 4
+            && layout::keeps_order(&layout::shape(&kept), &layout_back(&kept))
+            && dropped.eq(result.iter().copied());
         let shape = if plain { result.clone() } else { layout::shape(&kept) };
         let y = self.tensor("", shape);
         self.emit(code, 1, &[x, indices], y, Attributes::Reduce(!plain));

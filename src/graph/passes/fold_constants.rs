@@ -11,8 +11,12 @@ const MAX_FOLDED_MACS: u64 = 1 << 28;
 /// Largest number of elements that all constants of a graph may hold together (1 GiB of floats).
 pub const MAX_CONSTANT_ELEMENTS: usize = 1 << 28;
 
-/// The result of `op`, if its inputs are constant and it is cheap. An error says what does not fit.
-pub fn fold(graph: &Graph, op: &Op, inputs: &[ValueId]) -> Result<Option<Tensor>, String> {
+/// What folding may cost for all nodes of a graph together: a few seconds.
+const MAX_COST: u64 = 1 << 30;
+
+/// The result of `op` and what finding it costs, if its inputs are constant and it is cheap. An error says what does not
+/// fit.
+pub fn fold(graph: &Graph, op: &Op, inputs: &[ValueId]) -> Result<Option<(Tensor, u64)>, String> {
     // A grid that is made explicit stays so until `fuse_grid` removes it for engines that compute in floats.
     if matches!(op, Op::Quantize(_) | Op::Dequantize(_)) {
         return Ok(None);
@@ -27,13 +31,17 @@ pub fn fold(graph: &Graph, op: &Op, inputs: &[ValueId]) -> Result<Option<Tensor>
     let shape = infer(op, &shapes)?;
     let len: usize = shape.iter().product();
     let held: usize = graph.values().iter().filter_map(|v| v.constant.as_ref()).map(Tensor::len).sum();
-    if len > MAX_FOLDED_ELEMENTS || macs(op, &shapes, &shape) > MAX_FOLDED_MACS {
+    let macs = macs(op, &shapes, &shape);
+    let elements = constants.iter().map(|tensor| tensor.len()).sum::<usize>() + len;
+    let cost = macs.saturating_add(elements as u64);
+    let spent = graph.folding_cost.saturating_add(cost);
+    if len > MAX_FOLDED_ELEMENTS || macs > MAX_FOLDED_MACS || spent > MAX_COST {
         return Ok(None);
     }
     if held + len > MAX_CONSTANT_ELEMENTS {
         return Err(format!("the model's constants exceed the limit of {MAX_CONSTANT_ELEMENTS} values"));
     }
-    evaluate(op, &constants).map(Some)
+    Ok(Some((evaluate(op, &constants)?, cost)))
 }
 
 /// Replaces nodes whose inputs are all constant. Returns how many.
@@ -43,7 +51,8 @@ pub fn run(graph: &mut Graph) -> usize {
     for node in std::mem::take(&mut graph.nodes) {
         // A node that cannot be folded is kept: it was accepted when the graph was built.
         match fold(graph, &node.op, &node.inputs) {
-            Ok(Some(tensor)) => {
+            Ok(Some((tensor, cost))) => {
+                graph.folding_cost += cost;
                 graph.value_mut(node.output).constant = Some(tensor);
                 folded += 1;
             }

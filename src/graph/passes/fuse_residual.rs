@@ -27,7 +27,9 @@ fn fuse_addition(graph: &mut Graph, i: usize) -> bool {
     let producer = |slot: usize| {
         let id = inputs[slot];
         let at = graph.nodes[..i].iter().position(|n| n.output == id)?;
-        let fits = matches!(&graph.nodes[at].op, Op::Conv(c) if c.residual.is_none());
+        // Weights that are computed leave no room for another input at run time.
+        let constant = graph.nodes[at].inputs.iter().skip(1).all(|&id| graph.constant(id).is_some());
+        let fits = constant && matches!(&graph.nodes[at].op, Op::Conv(c) if c.residual.is_none());
         (fits && uses[id.index()] == 1).then_some((at, inputs[1 - slot]))
     };
     // The later one, so that the other operand is there when the fused convolution runs.

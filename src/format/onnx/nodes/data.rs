@@ -6,7 +6,7 @@ use super::{Refusal, Step, attribute_tensor};
 use crate::format::onnx::attributes::{Args, axis, unsigned};
 use crate::format::onnx::tensor::is_float;
 use crate::graph::op::{Op, PadMode, SliceRange};
-use crate::graph::tensor::{Data, Tensor, element_count};
+use crate::graph::tensor::{Data, MAX_RANK, Tensor, element_count};
 
 /// Largest number of values that `Range` and `ConstantOfShape` may make.
 const MAX_GENERATED: usize = 1 << 24;
@@ -225,6 +225,9 @@ pub fn reshape(a: &Args<'_>) -> Result<Step, Refusal> {
         "Unsqueeze" => {
             let listed = a.list(1, "axes")?.ok_or("lacks axes")?;
             let rank = x.len() + listed.len();
+            if rank > MAX_RANK {
+                return Err(format!("makes {rank} axes, more than the limit of {MAX_RANK}").into());
+            }
             let axes = listed.iter().map(|&i| axis(i, rank)).collect::<Result<Vec<_>, _>>()?;
             let mut rest = x.iter().copied();
             let shape: Vec<usize> =

@@ -8,8 +8,8 @@ use crate::graph::{Op, ValueId};
 
 pub fn quantize(a: &Args<'_>) -> Result<Step, Refusal> {
     let named = i32::try_from(a.int("output_dtype", 0)).unwrap_or(-1);
-    let integer = match zero_point_type(a) {
-        Some(found) => found?,
+    let integer = match zero_point_type(a)? {
+        Some(found) => found,
         None if named == 0 => Integer::Uint8,
         None => integer(named)?,
     };
@@ -18,15 +18,18 @@ pub fn quantize(a: &Args<'_>) -> Result<Step, Refusal> {
 
 pub fn dequantize(a: &Args<'_>) -> Result<Step, Refusal> {
     let x = a.input(0)?;
-    let integer = match zero_point_type(a) {
-        Some(found) => found?,
+    let integer = match zero_point_type(a)? {
+        Some(found) => found,
         None => type_of(a, x).ok_or("has an input that is not integers")??,
     };
     Ok(Step::Op(Op::Dequantize(parameters(a, integer)?), vec![x]))
 }
 
-fn zero_point_type(a: &Args<'_>) -> Option<Result<Integer, Refusal>> {
-    type_of(a, a.optional(2)?)
+/// The integer type that the zero point names; `None` where there is none.
+fn zero_point_type(a: &Args<'_>) -> Result<Option<Integer>, Refusal> {
+    let Some(id) = a.optional(2) else { return Ok(None) };
+    let found = type_of(a, id).ok_or_else(|| Refusal::Unsupported("a zero point of unknown type".into()))?;
+    found.map(Some)
 }
 
 /// The integer type of a value, where it has one that is known.

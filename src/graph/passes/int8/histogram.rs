@@ -39,14 +39,18 @@ impl Histogram {
     pub fn add(&mut self, values: &[f32], step: usize) {
         // Eight of each, so that this is compiled to vectors.
         let (mut low, mut high) = ([f32::INFINITY; 8], [f32::NEG_INFINITY; 8]);
+        // Zero as long as all values are numbers, which minimum and maximum do not tell: they pass over what is none.
+        let mut odd = [0.0_f32; 8];
         let (chunks, rest) = values.as_chunks::<8>();
         for chunk in chunks {
             low.iter_mut().zip(chunk).for_each(|(l, v)| *l = l.min(*v));
             high.iter_mut().zip(chunk).for_each(|(h, v)| *h = h.max(*v));
+            odd.iter_mut().zip(chunk).for_each(|(o, v)| *o += *v * 0.0);
         }
         let low = low.into_iter().chain(rest.iter().copied()).fold(f32::INFINITY, f32::min);
         let high = high.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max);
-        if !(low.is_finite() && high.is_finite()) {
+        let odd = odd.iter().sum::<f32>() + rest.iter().map(|v| v * 0.0).sum::<f32>();
+        if odd.is_nan() || !(low.is_finite() && high.is_finite()) {
             self.broken |= !values.is_empty();
             return;
         }
@@ -176,5 +180,12 @@ mod tests {
         let mut h = Histogram::default();
         h.add(&[1.0, f32::INFINITY], 1);
         assert!(h.is_broken());
+        for at in [0, 3, 8, 18] {
+            let mut values = [0.5; 19];
+            values[at] = f32::NAN;
+            let mut h = Histogram::default();
+            h.add(&values, 1);
+            assert!(h.is_broken(), "{at}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! From graph to steps: which kernel, in which order of axes, in which buffer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::buffers::{Life, assign};
 use super::ops::Step;
@@ -15,6 +16,10 @@ use super::team::Team;
 use crate::error::{Error, Result};
 use crate::graph::op::{Binary, Conv, Reduce};
 use crate::graph::{Graph, Node, Op, ValueId};
+
+/// Largest stride of a transposed convolution, which is computed in as many phases as its strides' product: FCN-32s, which
+/// enlarges the most in one step, has 32 (Long et al., *Fully Convolutional Networks for Semantic Segmentation*, 2015).
+const MAX_STRIDE: usize = 64;
 
 /// Largest number of values in all buffers together (4 GiB).
 const MAX_BUFFER_VALUES: usize = 1 << 30;
@@ -79,6 +84,8 @@ struct Slot(usize);
 struct Planner<'g> {
     graph: &'g Graph,
     isa: Isa,
+    /// Constants of steps without a kernel of their own.
+    constants: HashMap<ValueId, Arc<[f32]>>,
     slots: Vec<Buffer>,
     tasks: Vec<(Work, Slot, Vec<Slot>)>,
     places: HashMap<(ValueId, Order), Slot>,
@@ -86,7 +93,14 @@ struct Planner<'g> {
 
 /// Compiles a graph that has been through the passes.
 pub fn plan(graph: &Graph, isa: Isa) -> Result<Plan> {
-    let mut p = Planner { graph, isa, slots: vec![], tasks: vec![], places: HashMap::new() };
+    let mut p = Planner {
+        graph,
+        isa,
+        constants: HashMap::new(),
+        slots: vec![],
+        tasks: vec![],
+        places: HashMap::new(),
+    };
     for node in &graph.nodes {
         p.node(node).map_err(|detail| Error::UnsupportedOperator {
             model: graph.name.clone(),
@@ -156,9 +170,9 @@ impl Planner<'_> {
                 Transposed { rows: channels, columns: pixels }
             }
         };
-        let slot = if let Some(data) = self.graph.constant_f32(id) {
+        let slot = if let Some(constant) = self.graph.constant(id) {
             let mut values = vec![0.0; len];
-            into.copy(&Team::alone(), data, &mut values);
+            into.copy(&Team::alone(), &constant.to_f32(), &mut values);
             let slot = self.slot(len);
             self.slots[slot.0].constant = Some(values);
             slot
@@ -214,6 +228,9 @@ impl Planner<'_> {
                 } else {
                     self.add(node, last, &inputs, DenseConv::new(isa, c, shapes, w, bias));
                 }
+            }
+            (Op::ConvTranspose(c), _) if c.strides.iter().any(|&stride| stride > MAX_STRIDE) => {
+                return Err(format!("strides {:?}; at most {MAX_STRIDE} are supported", c.strides));
             }
             (Op::ConvTranspose(c), Some(w)) if picture => {
                 let bias = self.bias(node, c.bias)?;
@@ -346,7 +363,10 @@ impl Planner<'_> {
         let mut operands = vec![];
         for &id in &node.inputs {
             let operand = match graph.constant(id) {
-                Some(c) => Operand::Constant(c.to_f32().into_owned()),
+                // Many nodes may share one.
+                Some(c) => Operand::Constant(Arc::clone(
+                    self.constants.entry(id).or_insert_with(|| c.to_f32().into_owned().into()),
+                )),
                 None => {
                     inputs.push(id);
                     Operand::Input(inputs.len() - 1)

@@ -386,7 +386,7 @@ impl Line<'_> {
         let packed = &phase.groups[group];
         // Panels alternate over blocks of pixels, so that inputs and outputs are still in the cache.
         let values: usize = segments.iter().map(|s| s.len).sum();
-        let block = (BLOCK_VALUES / values.max(1)).next_multiple_of(S::ROWS);
+        let block = (BLOCK_VALUES / values.max(1)).max(1).next_multiple_of(S::ROWS);
         let mut done = 0;
         while done < columns.len() {
             let pixels = block.min(columns.len() - done);

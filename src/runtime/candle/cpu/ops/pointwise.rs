@@ -175,6 +175,9 @@ impl Step for Affine {
 
     fn run(&self, team: &Team, out: &mut [f32], [x, _]: [&[f32]; 2]) {
         let channels = self.factor.len();
+        if channels == 0 {
+            return;
+        }
         let each = team.piece(self.len, MIN_VALUES).next_multiple_of(channels);
         team.fill(&mut out[..self.len], each, |i, out| {
             for (out, x) in out.chunks_mut(channels).zip(x[i * each..].chunks(channels)) {

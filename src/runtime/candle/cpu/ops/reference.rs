@@ -1,5 +1,7 @@
 //! Operators without a kernel of their own, by the graph's reference evaluator, on row-major values.
 
+use std::sync::Arc;
+
 use super::Step;
 use crate::graph::Op;
 use crate::graph::eval::{View, evaluate_into};
@@ -10,7 +12,7 @@ pub enum Operand {
     /// A step's input.
     Input(usize),
     /// A constant.
-    Constant(Vec<f32>),
+    Constant(Arc<[f32]>),
 }
 
 /// An operator, its operands and their extents.
@@ -34,7 +36,7 @@ impl Step for Reference {
             let len = shape.iter().product();
             let data = match operand {
                 Operand::Input(i) => &inputs[*i][..len],
-                Operand::Constant(c) => c.as_slice(),
+                Operand::Constant(c) => c,
             };
             views.push(View { shape, data });
         }

@@ -178,6 +178,9 @@ impl Step for GlobalMean {
     fn run(&self, _: &Team, out: &mut [f32], [x, _]: [&[f32]; 2]) {
         let out = &mut out[..self.channels];
         out.fill(0.0);
+        if self.channels == 0 {
+            return;
+        }
         for pixel in x[..self.pixels * self.channels].chunks_exact(self.channels) {
             out.iter_mut().zip(pixel).for_each(|(o, x)| *o += x);
         }
