@@ -171,6 +171,10 @@ fn customary_libraries() -> Vec<PathBuf> {
         .into_iter()
         .filter_map(named)
         .collect();
+    // The system's loader knows these by itself, but only files without a version in their names.
+    let loader = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+    let folders = std::env::var_os(loader).unwrap_or_default();
+    paths.extend(std::env::split_paths(&folders).filter(|folder| folder.is_absolute()));
     // The packages of an active Python environment.
     for root in ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(named) {
         let folders = std::fs::read_dir(root.join("lib")).into_iter().flatten().filter_map(Result::ok);

@@ -12,13 +12,15 @@ const SAVED: &str = "sysctl.txt";
 const KEYS: [&str; 3] = ["hw", "machdep.cpu.brand_string", "kern.osproductversion"];
 
 /// Keys of sysctl(3) for instructions, and our names for them.
-const FEATURES: [(&str, &str); 6] = [
+const FEATURES: [(&str, &str); 8] = [
     ("hw.optional.AdvSIMD", "neon"),
     ("hw.optional.arm.FEAT_FP16", "fp16"),
     ("hw.optional.arm.FEAT_DotProd", "dotprod"),
     ("hw.optional.arm.FEAT_I8MM", "i8mm"),
     ("hw.optional.arm.FEAT_BF16", "bf16"),
     ("hw.optional.avx2_0", "avx2"),
+    ("hw.optional.fma", "fma"),
+    ("hw.optional.avx512f", "avx512"),
 ];
 
 /// What a Mac says of itself.
@@ -115,6 +117,16 @@ fn parse(text: &str) -> Option<Mac> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_intel_mac_has_what_its_processor_has() {
+        let text = "hw.ncpu: 12\nhw.physicalcpu: 6\nhw.logicalcpu: 12\nhw.memsize: 17179869184\nhw.model: Macmini8,1\n\
+                    hw.optional.avx2_0: 1\nhw.optional.fma: 1\nhw.optional.avx512f: 0\n\
+                    machdep.cpu.brand_string: Intel(R) Core(TM) i7-8700B CPU @ 3.20GHz\nkern.osproductversion: 14.5\n";
+        let mac = parse(text).unwrap();
+        assert_eq!((mac.kind, mac.arch.as_str(), mac.gpu.is_some()), (Kind::Intel, "x86_64", false));
+        assert_eq!(mac.cpu.features, ["avx2", "fma"]);
+    }
 
     #[test]
     fn a_mac_by_what_sysctl_prints() {

@@ -132,13 +132,8 @@ impl<'a> Libraries<'a> {
         for folder in search.configured() {
             search.add(&folder, "library path");
         }
-        for triplet in triplets(arch) {
-            for base in ["/usr/local/lib", "/lib", "/usr/lib"] {
-                search.add(&format!("{base}/{triplet}"), "library path");
-            }
-        }
-        for folder in SYSTEM_FOLDERS {
-            search.add(folder, "library path");
+        for folder in system_folders(arch) {
+            search.add(&folder, "library path");
         }
         let vendors: &[&str] = if format == Format::MachO { &MAC_FOLDERS } else { &VENDOR_FOLDERS };
         for pattern in vendors {
@@ -212,13 +207,13 @@ impl<'a> Libraries<'a> {
         folders
     }
 
-    /// The best file for one of these libraries: the first in the order of the search that can be used, else the
-    /// first at all. A name is `libx`; the files are `libx.so`, `libx.so.1` and `libx.so.1.2.3`, on a Mac
+    /// The best file for one of these libraries, which are named best first: of the first that can be used anywhere, the
+    /// first in the order of the search; else the first file at all. A name is `libx`; the files are `libx.so`, `libx.so.1` and `libx.so.1.2.3`, on a Mac
     /// `libx.dylib` and `libx.1.2.3.dylib`.
     pub fn find(&self, names: &[&str]) -> Option<Found> {
         let mut unusable = None;
-        for Folder { path: folder, found_by, names: files, .. } in &self.folders {
-            for name in names {
+        for name in names {
+            for Folder { path: folder, found_by, names: files, .. } in &self.folders {
                 let version = |file: &str| self.format.version(file, name).map(str::len);
                 // `libx.so.1` rather than `libx.so`, which in some packages is for compilers alone.
                 let mut files: Vec<&String> = files.iter().filter(|file| version(file).is_some()).collect();
@@ -278,6 +273,14 @@ impl<'a> Libraries<'a> {
             _ => Some(format!("it is made for {}", made_for.join(" and "))),
         }
     }
+}
+
+/// The system's own folders for libraries on an architecture, best first.
+pub(crate) fn system_folders(arch: &str) -> Vec<String> {
+    let debian = triplets(arch)
+        .iter()
+        .flat_map(|triplet| ["/usr/local/lib", "/lib", "/usr/lib"].map(|base| format!("{base}/{triplet}")));
+    debian.chain(SYSTEM_FOLDERS.map(str::to_owned)).collect()
 }
 
 /// Debian's folder names for an architecture.

@@ -43,5 +43,6 @@ pub use access::Access;
 pub use detect::{Options, VARIABLES, detect, fingerprint};
 pub use fingerprint::Fingerprint;
 pub use info::{DeviceInfo, Machine};
+pub(crate) use library::system_folders;
 pub use recommend::{Build, Recommendation, Workload, recommend};
 pub use target::Target;

@@ -125,9 +125,17 @@ impl Route {
 
 /// The folder of a library that endort's runtime would not look for unasked.
 pub(super) fn folder_to_name(found: &RuntimeFound) -> Option<String> {
-    let by_chance = ["known folder", "Python package"].contains(&found.found_by.as_str());
-    let path = found.path.as_deref().filter(|_| by_chance)?;
-    Some(path.rsplit_once('/')?.0.to_owned())
+    let (folder, file) = found.path.as_deref()?.rsplit_once('/')?;
+    let unasked = match found.found_by.as_str() {
+        "known folder" | "Python package" => false,
+        // The system's loader finds a plain name wherever it looks; a version, only where endort looks itself.
+        "library path" => {
+            let system = ["/lib", "/usr/lib", "/usr/local/lib"].iter().any(|base| folder.starts_with(base));
+            system || file.ends_with(".so") || file.ends_with(".dylib")
+        }
+        _ => true,
+    };
+    (!unasked).then(|| folder.to_owned())
 }
 
 /// Vendors' runtimes that execute on any processor.

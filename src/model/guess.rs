@@ -6,7 +6,7 @@
 use super::manifest::{
     Activation, ColorOrder, Fit, InputSpec, Layout, Manifest, OutputKind, OutputSpec, Task, Thresholds,
 };
-use crate::graph::{Graph, Op, Unary, ValueId};
+use crate::graph::{Graph, Op, Unary};
 
 /// Mean of ImageNet's pictures per channel, in 0..1.
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -26,8 +26,14 @@ pub fn layout(graph: &Graph) -> Layout {
 }
 
 /// Works out the manifest, or says what is in the way. The graph's input is `[1, 3, rows, columns]` by now, whatever
-/// the file's `layout`.
-pub fn manifest(name: &str, artifact: &str, graph: &Graph, layout: Layout) -> Result<Manifest, String> {
+/// the file's `layout`, and `squashed` by which operator the values of its output are brought into 0..1.
+pub fn manifest(
+    name: &str,
+    artifact: &str,
+    graph: &Graph,
+    layout: Layout,
+    squashed: Option<&Op>,
+) -> Result<Manifest, String> {
     let hint = "write a model.json beside it";
     let [input] = graph.inputs[..] else {
         return Err(format!("has {} inputs: {hint}", graph.inputs.len()));
@@ -64,7 +70,13 @@ pub fn manifest(name: &str, artifact: &str, graph: &Graph, layout: Layout) -> Re
         _ => return Err(format!("its output {shape:?} is neither a mask nor YOLO's boxes: {hint}")),
     };
     let mask = kind == OutputKind::Mask;
-    let probabilities = !mask || ends_in_probabilities(graph, output);
+    if mask && classes > 1 && matches!(squashed, Some(Op::Softmax { .. })) {
+        return Err(format!(
+            "its output {shape:?} is a softmax over {classes} classes, one of which is at every pixel, and which of them \
+             are findings cannot be guessed: export it with the channel of the polyps alone"
+        ));
+    }
+    let probabilities = !mask || squashed.is_some();
     let (mean, std) = if mask { (IMAGENET_MEAN, IMAGENET_STD) } else { ([0.0; 3], [1.0; 3]) };
     Ok(Manifest {
         schema: 1,
@@ -103,14 +115,25 @@ fn labels(classes: usize) -> Vec<String> {
     }
 }
 
-/// Whether the last node squashes its values into 0..1.
-fn ends_in_probabilities(graph: &Graph, output: ValueId) -> bool {
-    let mut last = graph.nodes.iter().find(|n| n.output == output);
-    // Onto an integer grid and back does not change what a value is.
-    while let Some(node) = last.filter(|n| matches!(n.op, Op::Quantize(_) | Op::Dequantize(_))) {
-        last = graph.nodes.iter().find(|n| n.output == node.inputs[0]);
+/// The operator that squashes the values of the only output into 0..1, if one does.
+pub fn squashed(graph: &Graph) -> Option<&Op> {
+    let mut value = *graph.outputs.first()?;
+    loop {
+        let last = graph.nodes.iter().find(|node| node.output == value)?;
+        match last.op {
+            Op::Unary(Unary::Sigmoid | Unary::HardSigmoid { .. }) | Op::Softmax { .. } => {
+                return Some(&last.op);
+            }
+            // What moves values, picks some, or puts them onto an integer grid and back leaves them what they are.
+            Op::Identity
+            | Op::Quantize(_)
+            | Op::Dequantize(_)
+            | Op::Transpose { .. }
+            | Op::Reshape { .. }
+            | Op::Slice { .. }
+            | Op::Gather { .. }
+            | Op::Resize(_) => value = *last.inputs.first()?,
+            _ => return None,
+        }
     }
-    last.is_some_and(|n| {
-        matches!(n.op, Op::Unary(Unary::Sigmoid | Unary::HardSigmoid { .. }) | Op::Softmax { .. })
-    })
 }

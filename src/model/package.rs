@@ -166,7 +166,7 @@ impl Package {
         let sha256 = hex_digest(artifact);
         let path = folder.map(|folder| folder.join(&manifest.artifact));
         let artifact = Artifact { format, bytes: artifact.to_vec(), path };
-        Ok(Self { manifest, graph, sha256, artifact, folder: folder.map(Path::to_owned) })
+        Self { manifest, graph, sha256, artifact, folder: folder.map(Path::to_owned) }.rewritten(size)
     }
 
     fn from_file(spec: &str, path: &Path, size: Option<[usize; 2]>) -> Result<Self> {
@@ -194,13 +194,27 @@ impl Package {
         };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let artifact = path.file_name().unwrap_or_default().to_string_lossy();
-        let manifest =
-            guess::manifest(&stem, &artifact, &graph, layout).map_err(|detail| model_error(spec, detail))?;
+        let squashed = match format {
+            Format::Onnx => guess::squashed(&graph).cloned(),
+            Format::Tflite => tflite::squashed(&bytes, spec)?,
+        };
+        let manifest = guess::manifest(&stem, &artifact, &graph, layout, squashed.as_ref())
+            .map_err(|detail| model_error(spec, detail))?;
         check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
         check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
         let sha256 = hex_digest(&bytes);
         let artifact = Artifact { format, bytes, path: Some(path.to_owned()) };
-        Ok(Self { manifest, graph, sha256, artifact, folder: Some(folder.to_owned()) })
+        Self { manifest, graph, sha256, artifact, folder: Some(folder.to_owned()) }.rewritten(size)
+    }
+
+    /// With another input size, its file as that size has it: runtimes that read the file themselves get that one.
+    fn rewritten(mut self, size: Option<[usize; 2]>) -> Result<Self> {
+        if size.is_some() {
+            let bytes = onnx::write(&self.graph, &onnx::WriteOptions::default())?;
+            self.artifact = Artifact { format: Format::Onnx, bytes, path: None };
+            self.manifest.input.layout = Layout::Nchw;
+        }
+        Ok(self)
     }
 }
 

@@ -61,23 +61,44 @@ fn frames_of(
 ) -> Result<()> {
     let mut source = source::open_input(place, &OpenOptions::default(), cancel)?;
     let endless = source.info().live || matches!(place.location, Location::Synthetic(_));
-    let stride = match source.info().frames {
-        Some(frames) if !endless => (frames as usize / count.max(1)).max(1),
-        _ => 1,
-    };
+    let total = source.info().frames.filter(|_| !endless);
     let mut taken = 0;
-    let mut index = 0;
+    let mut index = 0_u64;
     while taken < count
         && let Some(frame) = source.next()?
     {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        if index % stride == 0 {
+        if is_taken(index, count as u64, total) {
             take(&frame)?;
             taken += 1;
         }
         index += 1;
     }
     Ok(())
+}
+
+/// Whether the frame `index` of `total` is one of the `count` that are spread evenly over all of them.
+fn is_taken(index: u64, count: u64, total: Option<u64>) -> bool {
+    match total {
+        Some(total) if total > count => index * count / total != (index + 1) * count / total,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_spread_over_the_whole_recording() {
+        for (count, total) in [(62, 122), (300, 301), (300, 599), (300, 899), (1, 7), (5, 5), (9, 4)] {
+            let taken: Vec<u64> = (0..total).filter(|&i| is_taken(i, count, Some(total))).collect();
+            assert_eq!(taken.len() as u64, count.min(total), "{count} of {total}");
+            let gaps: Vec<u64> = taken.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let apart = gaps.iter().max().unwrap_or(&0) - gaps.iter().min().unwrap_or(&0);
+            assert!(apart <= 1 && taken.last() == Some(&(total - 1)), "{count} of {total}: {taken:?}");
+        }
+    }
 }

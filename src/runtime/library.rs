@@ -11,6 +11,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use libloading::Library;
 
+use crate::device;
+
 /// How a vendor's library is called and where its packages put it.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
@@ -123,9 +125,8 @@ fn file_name(stem: &str) -> String {
 
 fn system_folders() -> Vec<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned));
-    let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-    let fixed = ["/usr/local/lib", &multiarch, "/usr/lib64", "/usr/lib", "/opt/homebrew/lib"];
-    beside.into_iter().chain(fixed.into_iter().map(PathBuf::from)).collect()
+    let system = device::system_folders(std::env::consts::ARCH).into_iter().map(PathBuf::from);
+    beside.into_iter().chain(system).chain([PathBuf::from("/opt/homebrew/lib")]).collect()
 }
 
 fn load(path: &Path) -> Result<Opened, String> {

@@ -4,13 +4,14 @@ use crate::config::Precision;
 
 /// How `runtime`, named as records show it, computes a network of that precision, as far as it is known.
 ///
-/// Candle's engines round to an 8-bit grid and compute in floats; on a processor every runtime widens 16-bit weights;
-/// ONNX Runtime chooses kernels layer by layer.
+/// Candle's engines round to an 8-bit grid and compute in floats. On a processor every runtime widens 16-bit weights, as
+/// ONNX Runtime does on CUDA, where the file says so, and OpenVINO where it chooses the device. ONNX Runtime chooses
+/// kernels layer by layer.
 #[must_use]
 pub fn computed_in(runtime: &str, precision: Precision) -> &'static str {
-    let on_processor = runtime.ends_with("-cpu");
+    let widens = runtime.ends_with("-cpu") || ["onnxruntime-cuda", "openvino-auto"].contains(&runtime);
     match precision {
-        Precision::Fp16 if on_processor => Precision::Fp32.as_str(),
+        Precision::Fp16 if widens => Precision::Fp32.as_str(),
         Precision::Fp16 => precision.as_str(),
         _ if runtime.starts_with("candle") => Precision::Fp32.as_str(),
         Precision::Int8 if runtime == "onnxruntime-cpu" => "int8 or fp32, layer by layer",
@@ -33,6 +34,11 @@ mod tests {
             ("onnxruntime-cpu", Precision::Int8, "int8 or fp32, layer by layer"),
             ("onnxruntime-tensorrt", Precision::Int8, "int8"),
             ("openvino-cpu", Precision::Fp16, "fp32"),
+            ("openvino-auto", Precision::Fp16, "fp32"),
+            ("openvino-gpu", Precision::Fp16, "fp16"),
+            ("openvino-npu", Precision::Fp16, "fp16"),
+            ("onnxruntime-cuda", Precision::Fp16, "fp32"),
+            ("onnxruntime-tensorrt", Precision::Fp16, "fp16"),
             ("tflite-cpu", Precision::Int8, "int8"),
             ("edge-tpu", Precision::Int8, "int8"),
         ] {

@@ -113,6 +113,46 @@ fn kinds_and_limits_are_told() {
     assert_eq!(look("nuc-openvino-npu").machine.cpu.cores_online, 14);
 }
 
+/// A copy of a captured tree, with these files in it: the head of a library for 64-bit ARM, or for x86-64.
+fn with_libraries(sandbox: &Sandbox, tree: &str, files: &[&str]) -> DeviceInfo {
+    let from = folder().join(tree);
+    for entry in walkdir::WalkDir::new(&from).into_iter().map(Result::unwrap) {
+        let to = sandbox.file("root").join(entry.path().strip_prefix(&from).unwrap());
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(to).unwrap();
+        } else if entry.path_is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), to).unwrap();
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+    // ELF: 64 bits, little-endian, shared object; its machine.
+    let machine = if tree.starts_with("nuc") { 62 } else { 183 };
+    let mut head = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, machine, 0];
+    head.resize(64, 0);
+    for file in files {
+        sandbox.write(&format!("root/{file}"), &head);
+    }
+    detect(&Options::captured(&sandbox.file("root"))).unwrap()
+}
+
+#[test]
+fn a_library_of_the_wrong_kind_does_not_hide_the_right_one() {
+    let debian = "usr/lib/aarch64-linux-gnu";
+    let coral = [
+        format!("{debian}/libedgetpu.so.1"),
+        format!("{debian}/libtensorflow-lite.so.2.11.0"),
+        "usr/local/lib/libtensorflowlite_c.so".to_owned(),
+    ];
+    let coral: Vec<&str> = coral.iter().map(String::as_str).collect();
+    let info = with_libraries(&Sandbox::new(), "raspberry-pi-5-coral-usb", &coral);
+    assert_eq!(info.recommendation.runtime, "edge-tpu", "{:?}", problems(&info));
+    let before = look("nuc-openvino-npu").recommendation.runtime;
+    let cpp = ["usr/lib/x86_64-linux-gnu/libopenvino.so.2440"];
+    let info = with_libraries(&Sandbox::new(), "nuc-openvino-npu", &cpp);
+    assert_eq!(info.recommendation.runtime, before, "{:?}", problems(&info));
+}
+
 #[test]
 fn what_is_there_but_not_usable_says_what_to_do() {
     let expected = [

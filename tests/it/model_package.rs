@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use endort::Error;
+use endort::format::tflite;
 use endort::model::Package;
-use endort::model::manifest::OutputKind;
+use endort::model::manifest::{Activation, OutputKind};
 use endort::runtime::{Engine, Options, Placement, open};
 
 use crate::program::Sandbox;
@@ -84,6 +85,36 @@ fn a_bare_file_needs_one_output_to_be_guessed() {
     fs::remove_file(folder.path().join("model.json")).unwrap();
     let e = Package::open(file.to_str().unwrap()).unwrap_err().to_string();
     assert!(e.contains("2 outputs") && e.contains("model.json"), "{e}");
+}
+
+#[test]
+fn a_mask_that_is_squashed_already_is_not_squashed_again() {
+    let sandbox = Sandbox::new();
+    let opened = |name: &str, channels, tail: &[&str]| {
+        Package::open(small_model::write_with_tail(&sandbox, name, channels, tail).to_str().unwrap())
+    };
+    for (tail, activation) in [
+        (&[][..], Activation::Logits),
+        (&["Relu"], Activation::Logits),
+        (&["Sigmoid"], Activation::Probabilities),
+        (&["Sigmoid", "Identity"], Activation::Probabilities),
+        (&["Sigmoid", "Transpose", "Transpose"], Activation::Probabilities),
+        (&["Sigmoid", "Relu"], Activation::Logits),
+    ] {
+        let package = opened("tail.onnx", 1, tail).unwrap();
+        assert_eq!(package.manifest.outputs[0].activation, activation, "{tail:?}");
+        if tail.contains(&"Transpose") {
+            continue;
+        }
+        // The same network as a bare TFLite file.
+        let bytes = tflite::write(&package.graph, tflite::Options::default()).unwrap();
+        let file = sandbox.write("tail.tflite", bytes);
+        let package = Package::open(file.to_str().unwrap()).unwrap();
+        assert_eq!(package.manifest.outputs[0].activation, activation, "{tail:?} in TFLite");
+    }
+    // Some class is at every pixel, and it may be the background.
+    let e = opened("classes.onnx", 2, &["Softmax"]).unwrap_err().to_string();
+    assert!(e.contains("softmax over 2 classes"), "{e}");
 }
 
 #[test]

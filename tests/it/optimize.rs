@@ -327,6 +327,22 @@ fn a_package_made_from_a_package_is_stale_when_that_one_changes() {
 }
 
 #[test]
+fn another_input_size_is_measured_on_runtimes_that_read_the_file_themselves() {
+    let Some(libraries) = site_packages() else { return skipped().unwrap_or(()) };
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 1);
+    for runtime in ["candle-cpu", "onnxruntime", "openvino", "tflite"] {
+        let args = ["optimize", "red.onnx", "--target", "cpu", "--input-size", "96x32", "--runtime", runtime];
+        let rest = ["--calibration", "truth/images", "--json", "-o", "out", "--runtime-path"];
+        let run =
+            sandbox.endort([&args[..], &rest, &[libraries.to_str().unwrap()]].concat()).finish().code(0);
+        let report: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert!(report["agreement"]["relative_error"].as_f64().unwrap() < 1e-4, "{runtime}: {report:#}");
+    }
+}
+
+#[test]
 fn impossible_wishes_are_refused_with_the_reason() {
     let sandbox = Sandbox::new();
     small_model::write(&sandbox);

@@ -112,6 +112,43 @@ pub fn write_channels_last(sandbox: &Sandbox, classes: i64, at_both_ends: bool) 
     sandbox.write("last.onnx", model.encode_to_vec())
 }
 
+/// The network followed by operators without attributes; its output is of `channels`, all alike.
+pub fn write_with_tail(sandbox: &Sandbox, name: &str, channels: i64, tail: &[&str]) -> PathBuf {
+    let node = |op: &str, inputs: &[&str], output: &str| Node {
+        input: inputs.iter().map(|&input| input.into()).collect(),
+        output: vec![output.into()],
+        name: output.into(),
+        op_type: op.into(),
+        ..Node::default()
+    };
+    let mut nodes = vec![node("Conv", &["image", "weight", "bias"], "step0")];
+    for (i, op) in tail.iter().enumerate() {
+        let mut next = node(op, &[&format!("step{i}")], &format!("step{}", i + 1));
+        if *op == "Softmax" {
+            // AttributeProto.AttributeType.INT
+            next.attribute = vec![Attribute { name: "axis".into(), r#type: 2, i: 1, ..Attribute::default() }];
+        }
+        nodes.push(next);
+    }
+    let count = channels as usize;
+    let model = Model {
+        ir_version: 8,
+        opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
+        graph: Some(Graph {
+            name: "red".into(),
+            node: nodes,
+            initializer: vec![
+                tensor("weight", &[channels, 3, 1, 1], &[4.0, -2.0, -2.0].repeat(count)),
+                tensor("bias", &[channels], &vec![-4.0; count]),
+            ],
+            input: vec![value("image", &[1, 3, SIDE, SIDE])],
+            output: vec![value(&format!("step{}", tail.len()), &[1, channels, SIDE, SIDE])],
+        }),
+        ..Model::default()
+    };
+    sandbox.write(name, model.encode_to_vec())
+}
+
 /// A network whose `boxes` are as long as there are pixels: seven fields each, one after the other as YOLOv8 writes
 /// them, or a box per row.
 pub fn write_boxes(sandbox: &Sandbox, name: &str, a_box_per_row: bool) -> PathBuf {

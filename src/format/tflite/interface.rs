@@ -1,9 +1,9 @@
 //! What of a `.tflite` file the rest of endort sees: one input and its outputs, channels first.
 
 use super::model::{Model, Tensor};
-use super::schema::Kind;
+use super::schema::{self, Kind};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Op, Unary};
 
 /// A graph with the file's inputs and outputs and no steps: whoever executes it is given the file.
 ///
@@ -27,6 +27,39 @@ pub fn interface(bytes: &[u8], name: &str) -> Result<Graph> {
         }
     }
     Ok(graph)
+}
+
+/// The operator that squashes the values of the only output into 0..1, if one does.
+///
+/// # Errors
+/// [`Error::Model`] for a file that cannot be read.
+pub fn squashed(bytes: &[u8], name: &str) -> Result<Option<Op>> {
+    let fail = |detail: String| Error::Model { model: name.to_owned(), detail };
+    let model = super::decode::decode(bytes).map_err(fail)?;
+    let mut tensor = model.outputs.first().copied();
+    // No walk is longer than the file, however its operators are tied together.
+    for _ in 0..model.operators.len() {
+        let last = model.operators.iter().find(|operator| operator.outputs.first().copied() == tensor);
+        let Some(last) = last.filter(|_| tensor.is_some()) else { return Ok(None) };
+        match last.code {
+            schema::LOGISTIC => return Ok(Some(Op::Unary(Unary::Sigmoid))),
+            schema::SOFTMAX => {
+                let rank = last.outputs.first().map_or(0, |&id| model.tensors[id].shape.len());
+                // Channels are last there.
+                return Ok(Some(Op::Softmax { axis: if rank == 4 { 1 } else { rank.saturating_sub(1) } }));
+            }
+            schema::DEQUANTIZE
+            | schema::QUANTIZE
+            | schema::RESHAPE
+            | schema::TRANSPOSE
+            | schema::STRIDED_SLICE
+            | schema::SLICE
+            | schema::RESIZE_BILINEAR
+            | schema::RESIZE_NEAREST_NEIGHBOR => tensor = last.inputs.first().copied().flatten(),
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 fn tensors(model: &Model) -> impl Iterator<Item = (&usize, bool)> {

@@ -15,7 +15,7 @@ mod write;
 
 pub use decode::{decode, is_tflite, signature_outputs};
 pub use encode::encode;
-pub use interface::{channels_first, interface};
+pub use interface::{channels_first, interface, squashed};
 pub use model::Model;
 pub use write::{Options, Weights, lower};
 

@@ -216,23 +216,9 @@ fn compile(ort: &Ort, provider: Provider, package: &Package, options: &Options) 
     let device_id = ("device_id", device.to_string());
     match provider {
         Provider::TensorRt => {
-            let mut settings = vec![device_id.clone()];
-            // Left alone TensorRT computes in fp32, and refuses a network on an 8-bit grid.
-            match package.manifest.optimization.as_ref().map(|made| made.precision.as_str()) {
-                Some("fp16") => settings.push(("trt_fp16_enable", "1".to_owned())),
-                Some("int8") => {
-                    settings.push(("trt_fp16_enable", "1".to_owned()));
-                    settings.push(("trt_int8_enable", "1".to_owned()));
-                }
-                _ => {}
-            }
-            if let Some(cache) = &options.cache {
-                let folder = cache.join("tensorrt").display().to_string();
-                settings.push(("trt_engine_cache_enable", "1".to_owned()));
-                settings.push(("trt_engine_cache_path", folder.clone()));
-                settings.push(("trt_timing_cache_enable", "1".to_owned()));
-                settings.push(("trt_timing_cache_path", folder));
-            }
+            let precision = package.manifest.optimization.as_ref().map(|made| made.precision.as_str());
+            let settings = tensorrt_settings(precision, options.cache.as_deref());
+            let settings: Vec<_> = std::iter::once(device_id.clone()).chain(settings).collect();
             ort.add_nvidia(&session_options, true, &settings)?;
             // What TensorRT does not take falls to CUDA instead of the CPU.
             ort.add_nvidia(&session_options, false, &[device_id])?;
@@ -246,6 +232,25 @@ fn compile(ort: &Ort, provider: Provider, package: &Package, options: &Options) 
         return ort.session_from_file(&path, &session_options);
     }
     ort.session(&package.artifact.bytes, &session_options)
+}
+
+/// TensorRT's settings, of those that every ONNX Runtime since 1.12 knows: it refuses names that it does not.
+fn tensorrt_settings(precision: Option<&str>, cache: Option<&Path>) -> Vec<(&'static str, String)> {
+    let on = || "1".to_owned();
+    // Left alone TensorRT computes in fp32, and refuses a network on an 8-bit grid.
+    let mut settings = match precision {
+        Some("fp16") => vec![("trt_fp16_enable", on())],
+        Some("int8") => vec![("trt_fp16_enable", on()), ("trt_int8_enable", on())],
+        _ => vec![],
+    };
+    // It makes this folder, but none above it; where that cannot be done, engines are built each time.
+    if let Some(folder) = cache.map(|cache| cache.join("tensorrt"))
+        && std::fs::create_dir_all(&folder).is_ok()
+    {
+        settings.push(("trt_engine_cache_enable", on()));
+        settings.push(("trt_engine_cache_path", folder.display().to_string()));
+    }
+    settings
 }
 
 fn port(
@@ -297,6 +302,22 @@ impl Engine for Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tensorrt_is_told_what_old_libraries_know_and_where_a_folder_is() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = home.path().join(".cache/endort");
+        let settings = tensorrt_settings(Some("int8"), Some(&cache));
+        let names: Vec<&str> = settings.iter().map(|(name, _)| *name).collect();
+        assert_eq!(
+            names,
+            ["trt_fp16_enable", "trt_int8_enable", "trt_engine_cache_enable", "trt_engine_cache_path"]
+        );
+        assert!(Path::new(&settings[3].1).is_dir());
+        // A file is where the folder should be.
+        std::fs::write(home.path().join("file"), "").unwrap();
+        assert_eq!(tensorrt_settings(None, Some(&home.path().join("file"))), []);
+    }
 
     #[test]
     fn names_and_devices_choose_providers() {
