@@ -200,6 +200,8 @@ struct Aac {
     encoder: Context,
     /// Ticks of the input.
     input_base: (i32, i32),
+    /// Where the last frame that was coded ends, in ticks of the output.
+    end: i64,
 }
 
 impl Aac {
@@ -227,7 +229,7 @@ impl Aac {
                 (*encoder.0).flags |= ffi::AV_CODEC_FLAG_GLOBAL_HEADER as i32;
             }
             check(ffi::avcodec_open2(encoder.0, codec, ptr::null_mut()))?;
-            Ok(Self { decoder, graph: None, encoder, input_base: input.time_base() })
+            Ok(Self { decoder, graph: None, encoder, input_base: input.time_base(), end: i64::MIN })
         }
     }
 
@@ -278,6 +280,13 @@ impl Aac {
         let base = self.base();
         let Some(graph) = &mut self.graph else { return Ok(()) };
         while let Some((mut frame, pts)) = graph.receive(base)? {
+            let samples = frame.samples();
+            // Where a clock falters, sound that lies under what is coded already is left out; the rest keeps its time.
+            if pts < self.end.saturating_sub(samples / 2) {
+                continue;
+            }
+            let pts = pts.max(self.end);
+            self.end = pts.saturating_add(samples);
             frame.set_pts(pts);
             // SAFETY: the encoder is open; it takes a reference of its own. It keeps packets until they are
             // fetched, which happens after each packet that goes in.

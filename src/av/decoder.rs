@@ -16,8 +16,10 @@ use crate::source::limits::MAX_PIXELS;
 pub(crate) struct DecoderOptions {
     /// Threads; 0 for one per core.
     pub(crate) threads: usize,
-    /// Give each frame out at once instead of decoding several at a time.
+    /// Give each picture out at once, without waiting for those that are shown before it.
     pub(crate) low_delay: bool,
+    /// Decode one picture at a time instead of several.
+    pub(crate) one_by_one: bool,
     /// Try the machine's decoders first.
     pub(crate) hardware: bool,
 }
@@ -90,7 +92,8 @@ impl Decoder {
             (*context).thread_type = ffi::FF_THREAD_SLICE;
             if options.low_delay {
                 (*context).flags |= ffi::AV_CODEC_FLAG_LOW_DELAY as i32;
-            } else {
+            }
+            if !options.one_by_one {
                 (*context).thread_type |= ffi::FF_THREAD_FRAME;
             }
             if let Some(hardware) = &decoder.hardware {

@@ -91,6 +91,12 @@ impl AvFrame {
         unsafe { (*self.0).pts = pts };
     }
 
+    /// Samples of sound that it holds.
+    pub(crate) fn samples(&self) -> i64 {
+        // SAFETY: the frame is ours and valid.
+        i64::from(unsafe { (*self.0).nb_samples })
+    }
+
     /// How long it is shown, in the stream's ticks.
     pub(crate) fn duration(&self) -> Option<i64> {
         Some(self.with_safe(|frame| frame.packet().duration)).filter(|&duration| duration > 0)

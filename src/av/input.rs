@@ -66,6 +66,8 @@ impl Input {
         super::init();
         super::log::forget();
         watch.arm();
+        // Otherwise a clock that starts again is taken for one that has run over, and what follows for a day later.
+        options.set("correct_ts_overflow", "0");
         // SAFETY: no preconditions; the result is checked.
         let mut context = unsafe { ffi::avformat_alloc_context() };
         if context.is_null() {
@@ -181,6 +183,25 @@ impl Input {
         // SAFETY: context and stream are valid; a null frame is allowed.
         let rate = unsafe { ffi::av_guess_frame_rate(self.context, self.stream_ptr(), ptr::null_mut()) };
         (rate.num > 0 && rate.den > 0).then_some((rate.num, rate.den))
+    }
+
+    /// Whether the container has no times, so that FFmpeg counts frames instead, 25 to a second.
+    pub(crate) fn has_no_times(&self) -> bool {
+        // SAFETY: an opened context has an input format.
+        unsafe { (*(*self.context).iformat).flags & ffi::AVFMT_NOTIMESTAMPS != 0 }
+    }
+
+    /// Whether frames come out of the decoder in another order than their packets.
+    pub(crate) fn is_reordered(&self) -> bool {
+        // SAFETY: the parameters are valid.
+        unsafe { (*self.parameters()).video_delay > 0 }
+    }
+
+    /// Whether there is sound beside the pictures.
+    pub(crate) fn has_sound(&self) -> bool {
+        let kind = ffi::AVMediaType::AVMEDIA_TYPE_AUDIO;
+        // SAFETY: the context is open; a null decoder pointer means that it is not asked for.
+        unsafe { ffi::av_find_best_stream(self.context, kind, -1, -1, ptr::null_mut(), 0) >= 0 }
     }
 
     /// Number of frames that the container states.

@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::sink::output::folder_of;
-use crate::source::{Input, Location};
+use crate::sink::output::{folder_of, temporary};
+use crate::source::{Input, Location, is_media};
 
 /// Where one kind of output goes.
 #[derive(Debug)]
@@ -49,12 +49,21 @@ impl Target {
         }
     }
 
-    /// The output of the input at `relative`.
-    pub fn path(&self, relative: &Path, ending: &str) -> PathBuf {
-        match self {
-            Self::File(path) => path.clone(),
-            Self::Folder(folder) => folder.join(relative).with_extension(ending),
+    /// The output of `input`.
+    pub fn path(&self, input: &Input, ending: &str) -> PathBuf {
+        let folder = match self {
+            Self::File(path) => return path.clone(),
+            Self::Folder(folder) => folder,
+        };
+        let relative = &input.relative;
+        // The dots of an address are part of its name, unless they are those of a file's ending.
+        if matches!(input.location, Location::File(_)) || is_media(relative) {
+            return folder.join(relative).with_extension(ending);
         }
+        let mut name = relative.clone().into_os_string();
+        name.push(".");
+        name.push(ending);
+        folder.join(name)
     }
 }
 
@@ -75,6 +84,11 @@ pub fn check<'a>(jobs: impl Iterator<Item = (&'a Input, Vec<PathBuf>)> + Clone) 
             let refuse = |detail: String| Err(Error::Output { path: output.clone(), detail });
             if identity(&output).is_some_and(|identity| inputs.contains(&identity)) {
                 return refuse("is an input: choose another place for the output".to_owned());
+            }
+            if identity(&temporary(&output)).is_some_and(|identity| inputs.contains(&identity)) {
+                let detail =
+                    "would be written over an input until it is whole: choose another name for the output";
+                return refuse(detail.to_owned());
             }
             if output.is_dir() {
                 return refuse("is a folder, where a file is to be written".to_owned());
@@ -118,4 +132,24 @@ fn root(input: &Input) -> Option<PathBuf> {
     let Location::File(path) = &input.location else { return None };
     let absolute = fs::canonicalize(folder_of(path)).ok()?;
     absolute.ancestors().nth(input.relative.components().count().saturating_sub(1)).map(Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_dots_and_a_file_loses_its_ending() {
+        let folder = Target::Folder("out".into());
+        let path = |spec: &str| {
+            let inputs = crate::source::expand(spec).unwrap();
+            folder.path(&inputs[0], "jsonl").display().to_string()
+        };
+        assert_eq!(path("rtsp://10.0.0.5:554/s"), "out/10.0.0.5_554_s.jsonl");
+        assert_eq!(path("rtsp://10.0.0.7:554/s"), "out/10.0.0.7_554_s.jsonl");
+        assert_eq!(path("rtsp://cam1.hospital.org/live"), "out/cam1.hospital.org_live.jsonl");
+        assert_eq!(path("http://srv/a.mp4"), "out/srv_a.jsonl");
+        assert_eq!(path("/dev/video3"), "out/video3.jsonl");
+        assert_eq!(path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")), "out/Cargo.jsonl");
+    }
 }

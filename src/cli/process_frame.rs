@@ -56,7 +56,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let settings = context.settings(&args.realtime.flags(args.model.runtime.as_deref()))?;
     let mut inputs = Vec::new();
     for image in &args.images {
-        inputs.extend(source::expand(&image.to_string_lossy())?);
+        inputs.extend(source::expand_path(image)?);
     }
     let several = inputs.len() > 1 || args.images.iter().any(|image| image.is_dir());
     let target = |path: &Option<PathBuf>| {
@@ -66,7 +66,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if [&overlay, &mask].into_iter().flatten().any(|target| target.folder().is_some()) {
         place::keep_apart(&mut inputs);
     }
-    let at = |target: &Option<Target>, input: &Input| target.as_ref().map(|t| t.path(&input.relative, "png"));
+    let at = |target: &Option<Target>, input: &Input| target.as_ref().map(|t| t.path(input, "png"));
     let outputs = |input| [&overlay, &mask].into_iter().filter_map(|target| at(target, input)).collect();
     place::check(inputs.iter().map(|input| (input, outputs(input))))?;
     let choice = args.model.choice(&settings);

@@ -183,6 +183,7 @@ fn clip(args: &Args, options: &Options, context: &Context, written: &mut Written
         duration: None,
         live: false,
         codec: "synthetic".to_owned(),
+        ..SourceInfo::default()
     };
     // The slow preset halves the size of a file that is kept and copied; rendering takes longer anyway.
     let coding = VideoOptions { preset: "slow".to_owned(), crf: args.crf, ..VideoOptions::default() };

@@ -51,6 +51,7 @@ impl Script {
             duration: None,
             live: false,
             codec: "test".into(),
+            ..SourceInfo::default()
         };
         Self { info, next: 0, frames, step_ms, fail_at: None, lost_at: None }
     }

@@ -37,6 +37,11 @@ fn followed(path: PathBuf) -> PathBuf {
     if is_link { std::fs::canonicalize(&path).unwrap_or(path) } else { path }
 }
 
+/// The name that the output `path` has until it is whole, wherever a link leads.
+pub fn temporary(path: &Path) -> PathBuf {
+    part_path(&followed(path.to_owned()))
+}
+
 /// The file that takes the place of `path` when it is whole.
 ///
 /// # Errors

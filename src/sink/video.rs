@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ffmpeg_next::ffi::{AVColorPrimaries, AVColorRange, AVColorSpace, AVColorTransferCharacteristic};
 
@@ -12,30 +11,24 @@ use super::Sink;
 use super::kept::{READABLE, rename};
 use super::output::{part_path, replaceable};
 use crate::av::audio::{Audio, MICROSECONDS, RESTART_US};
-use crate::av::chain::Turn;
 use crate::av::convert::Converter;
 use crate::av::dict::Dict;
 use crate::av::encoder::{Encoder, EncoderSettings};
 use crate::av::error::AvError;
 use crate::av::frame::AvFrame;
-use crate::av::input::{ColorTags, Input, Medium, Target};
+use crate::av::input::{ColorTags, Input, Medium};
 use crate::av::muxer::Muxer;
 use crate::av::packet::Packet;
-use crate::av::watch::Watch;
 use crate::av::{file_url, rescale};
-use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frame::{Color, Frame, Matrix, Picture, PixelFormat, Range, ticks_per_frame};
-use crate::source::SourceInfo;
 use crate::source::tap::KEPT_IN;
+use crate::source::{Recording, SourceInfo};
 
 /// Endings that can be written, and FFmpeg's names of their containers. All take H.264; MP4 and MOV keep every
 /// time stamp exactly, Matroska to the millisecond, MPEG-TS to 1/90000 s.
 const CONTAINERS: [(&str, &CStr); 5] =
     [("mp4", c"mp4"), ("m4v", c"mp4"), ("mov", c"mov"), ("mkv", c"matroska"), ("ts", c"mpegts")];
-
-/// A video that ends this close to its source's end is taken to be whole, for its sound.
-const END_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// How annotated video is coded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +61,9 @@ impl Default for VideoOptions {
 pub struct VideoSink {
     target: PathBuf,
     info: SourceInfo,
-    origin: Option<PathBuf>,
+    origin: Option<Recording>,
+    /// Whether the pictures end before the source does.
+    cut: bool,
     options: VideoOptions,
     format: &'static CStr,
     notes: Vec<String>,
@@ -95,7 +90,7 @@ impl VideoSink {
     pub fn create(
         target: impl Into<PathBuf>,
         info: &SourceInfo,
-        origin: Option<&Path>,
+        origin: Option<Recording>,
         options: VideoOptions,
     ) -> Result<Self> {
         let target = target.into();
@@ -106,15 +101,20 @@ impl VideoSink {
         File::create(&part).map_err(Error::write(&target))?;
         let url = file_url(&part)?;
         let muxer = Muxer::create(&url, format).map_err(|e| Error::write(&target)(e.to_io()))?;
-        let (info, origin) = (info.clone(), origin.map(Path::to_owned));
+        let info = info.clone();
         let state = State::Fresh(Box::new(muxer));
-        Ok(Self { target, info, origin, options, format, notes: Vec::new(), state })
+        Ok(Self { target, info, origin, cut: false, options, format, notes: Vec::new(), state })
     }
 
     /// What differs from what was asked or from the source, one sentence each; complete after the first
     /// frame.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The pictures end before their source does, because it was not read to its end: so does the sound.
+    pub fn cut(&mut self) {
+        self.cut = true;
     }
 
     /// What FFmpeg refuses by itself concerns this recording alone; what the operating system refuses may concern all.
@@ -145,10 +145,7 @@ impl Sink for VideoSink {
 
     fn finish(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Failed) {
-            State::Writing(writing) => {
-                let whole = writing.covers(&self.info);
-                writing.finish(whole).map_err(|e| self.write_error(e))?;
-            }
+            State::Writing(writing) => writing.finish(!self.cut).map_err(|e| self.write_error(e))?,
             State::Fresh(_) => {
                 let detail = "there was no frame to write".to_owned();
                 return Err(Error::Output { path: self.target.clone(), detail });
@@ -187,7 +184,6 @@ fn container(target: &Path) -> Result<&'static CStr> {
 /// What the recording says beyond its frames.
 struct Origin {
     color: Option<ColorTags>,
-    pixel_aspect: (i32, i32),
     /// Microseconds of its clock at which its time starts.
     zero_us: i64,
 }
@@ -206,7 +202,7 @@ impl VideoSink {
             size: (even(picture.width()), even(picture.height())),
             base,
             rate: self.info.fps,
-            pixel_aspect: origin.pixel_aspect,
+            pixel_aspect: self.info.pixel_aspect.unwrap_or((0, 1)),
             color,
             preset: self.options.preset.clone(),
             crf: self.options.crf,
@@ -252,25 +248,23 @@ impl VideoSink {
 
     fn origin(&self, first_us: i64) -> Origin {
         let Some(input) = self.open_origin(Medium::Video) else {
-            return Origin { color: None, pixel_aspect: (0, 1), zero_us: first_us };
+            return Origin { color: None, zero_us: first_us };
         };
-        let turn = input.display_matrix().map_or(Turn::None, |matrix| Turn::from_matrix(&matrix));
-        let (num, den) = input.pixel_aspect().unwrap_or((0, 1));
-        Origin {
-            color: Some(input.color_tags()),
-            pixel_aspect: if turn.swaps_sides() && num > 0 { (den, num) } else { (num, den) },
-            zero_us: input.arbitrary_origin_us().unwrap_or(0),
-        }
+        Origin { color: Some(input.color_tags()), zero_us: input.arbitrary_origin_us().unwrap_or(0) }
     }
 
     fn open_origin(&self, medium: Medium) -> Option<Input> {
-        let url = file_url(self.origin.as_deref()?).ok()?;
-        let watch = Watch::new(Cancel::new(), None);
-        Input::open(Target::Url(url), Dict::new(), medium, watch).ok().flatten()
+        self.origin.as_ref()?.open(medium)
     }
 
     fn audio(&mut self, muxer: &mut Muxer, shift_us: i64) -> Option<Audio> {
-        let input = self.options.audio.then(|| self.open_origin(Medium::Audio)).flatten()?;
+        if !self.options.audio {
+            return None;
+        }
+        if self.origin.is_none() && self.info.sound {
+            self.notes.push("sound left out: the source can be read only once".to_owned());
+        }
+        let input = self.open_origin(Medium::Audio)?;
         let codec = input.codec_name();
         match Audio::add(input, muxer, shift_us) {
             Ok(audio) => {
@@ -377,15 +371,6 @@ impl Writing {
     /// How long the last frame is shown: as the source says, else like the average of its kind.
     fn last_duration(&self) -> i64 {
         self.last.and_then(|(_, duration)| duration).unwrap_or(self.fallback).max(1)
-    }
-
-    /// Whether the video reaches the end of its source, as far as that is known.
-    fn covers(&self, info: &SourceInfo) -> bool {
-        let Some(length) = info.duration else { return true };
-        let (end, _) = self.last.unwrap_or((0, None));
-        let end_us = rescale(end + self.last_duration(), self.base, MICROSECONDS);
-        info.frames.is_some_and(|frames| self.frames >= frames)
-            || i128::from(end_us) + END_TOLERANCE.as_micros() as i128 >= length.as_micros() as i128
     }
 
     fn finish(mut self: Box<Self>, whole: bool) -> Result<(), AvError> {

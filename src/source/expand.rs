@@ -53,20 +53,27 @@ impl Input {
 /// Hidden files and folders are left out. A glob whose last part ends in a fixed extension (`*.dat`) takes
 /// every file that matches, any other glob the media files among them.
 pub fn expand(spec: &str) -> Result<Vec<Input>> {
-    let location = Location::parse(spec)?;
-    let Location::File(path) = &location else { return Ok(vec![Input::single(location)]) };
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => {
-            let inputs = walk(path, path)?;
-            if inputs.is_empty() {
-                return Err(no_input(spec, "no video or picture in this folder or below"));
-            }
-            Ok(inputs)
-        }
-        Ok(_) => Ok(vec![Input::single(location)]),
-        Err(_) if spec.contains(['*', '?', '[']) => expand_glob(spec),
-        Err(e) => Err(Error::read(path)(e)),
+    match Location::parse(spec)? {
+        Location::File(path) if spec.contains(['*', '?', '[']) && !path.exists() => expand_glob(spec),
+        Location::File(path) => expand_file(path),
+        location => Ok(vec![Input::single(location)]),
     }
+}
+
+/// As [`expand`], for a name that need not be text.
+pub fn expand_path(path: &Path) -> Result<Vec<Input>> {
+    path.to_str().map_or_else(|| expand_file(path.to_owned()), expand)
+}
+
+fn expand_file(path: PathBuf) -> Result<Vec<Input>> {
+    if !fs::metadata(&path).map_err(Error::read(&path))?.is_dir() {
+        return Ok(vec![Input::single(Location::File(path))]);
+    }
+    let inputs = walk(&path, &path)?;
+    if inputs.is_empty() {
+        return Err(no_input(&path.display().to_string(), "no video or picture in this folder or below"));
+    }
+    Ok(inputs)
 }
 
 fn no_input(spec: &str, detail: &str) -> Error {

@@ -125,6 +125,7 @@ mod tests {
             duration: None,
             live: false,
             codec: "test".into(),
+            ..SourceInfo::default()
         };
         Looped::new(Box::new(move || Ok(Box::new(Ticks(info.clone(), ticks.iter().copied())))), 30.0).unwrap()
     }

@@ -10,6 +10,7 @@ pub mod looped;
 mod open;
 mod options;
 pub mod picture;
+mod recording;
 pub mod redact;
 mod spec;
 pub mod synthetic;
@@ -18,16 +19,17 @@ mod video;
 
 use std::time::Duration;
 
-pub use expand::{Input, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand, fixed_part, is_media};
+pub use expand::{Input, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand, expand_path, fixed_part, is_media};
 pub use open::{open, open_input};
 pub use options::{EventHandler, HwDecode, OpenOptions, SourceEvent};
+pub use recording::Recording;
 pub use spec::{Location, SCHEMES};
 
 use crate::error::Result;
 use crate::frame::Frame;
 
 /// What is known about a source before its first frame.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SourceInfo {
     /// Short name as records and tables show it (a file's name, an address without credentials).
     pub name: String,
@@ -45,6 +47,10 @@ pub struct SourceInfo {
     pub live: bool,
     /// Codec or generator, for people (`h264`, `png`, `synthetic`).
     pub codec: String,
+    /// Width of a pixel over its height, upright, where the source states that pixels are not square.
+    pub pixel_aspect: Option<(i32, i32)>,
+    /// Whether it has sound.
+    pub sound: bool,
 }
 
 /// Something that delivers frames.

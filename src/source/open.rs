@@ -149,7 +149,7 @@ fn open_address(
 
 /// Time limits, as each of FFmpeg's protocols calls them. They back up the interrupt callback, which not
 /// every system call can be reached by.
-fn network_options(scheme: &str, timeout: Duration) -> Dict {
+pub(super) fn network_options(scheme: &str, timeout: Duration) -> Dict {
     let limit = timeout.as_micros().to_string();
     let mut dict = Dict::of([("rw_timeout", limit.as_str())]);
     // For RTP this is the age of an unused session; it has no other limit than ours.

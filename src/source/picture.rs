@@ -146,6 +146,7 @@ impl PictureSource {
             duration: None,
             live: false,
             codec,
+            ..SourceInfo::default()
         };
         let frame = Frame {
             id: FrameId(0),

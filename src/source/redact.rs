@@ -38,10 +38,9 @@ pub fn redact(text: &str) -> String {
 
 /// An address behind its `scheme://`.
 fn redact_address(address: &str, out: &mut String) {
-    // The last '@' before the query ends the credentials, since people forget to escape '@' and '/' in
-    // passwords. An '@' that starts the authority is multicast notation (`udp://@239.0.0.1`).
-    let query = address.find(['?', '#']).unwrap_or(address.len());
-    let host = match address[..query].rfind('@') {
+    // The last '@' ends the credentials, since people forget to escape '@', '/', '?' and '#' in passwords: one in a
+    // query hides more than it has to. An '@' that starts the authority is multicast notation (`udp://@239.0.0.1`).
+    let host = match address.rfind('@') {
         Some(0) | None => address,
         Some(at) => &address[at + 1..],
     };
@@ -73,6 +72,8 @@ mod tests {
                 "rtsp://10.0.0.5:554/h264?channel=1&subtype=0",
             ),
             ("rtsp://admin:p@ss/word@10.0.0.5/s", "rtsp://10.0.0.5/s"),
+            ("rtsp://admin:Hik#2024@10.0.0.5/live", "rtsp://10.0.0.5/live"),
+            ("rtsp://admin:S3cr?t@10.0.0.5/live?channel=1", "rtsp://10.0.0.5/live?channel=1"),
             ("http://cam/video?token=abc&id=3", "http://cam/video?token=***&id=3"),
             (
                 "rtsp://cam/user=admin&password=x&channel=1&stream=0.sdp?",

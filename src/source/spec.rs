@@ -38,6 +38,11 @@ impl Location {
             return Ok(Self::Synthetic(spec.to_owned()));
         }
         if let Some((scheme, rest)) = spec.split_once("://") {
+            // What is behind a blank could be half a password: it is not repeated.
+            if !scheme.eq_ignore_ascii_case("file") && spec.contains(char::is_whitespace) {
+                let detail = "an address has no blanks (write %20 for one)".to_owned();
+                return Err(Error::NoInput { source_name: format!("{scheme}://…"), detail });
+            }
             return match scheme.to_ascii_lowercase().as_str() {
                 "file" => Ok(Self::File(rest.into())),
                 known if SCHEMES.contains(&known) => Ok(Self::Address(spec.to_owned())),
@@ -105,6 +110,10 @@ mod tests {
         assert_eq!(Location::parse("file:///a/b.mp4").unwrap(), Location::File("/a/b.mp4".into()));
         assert_eq!(Location::parse("a:b.mp4").unwrap(), Location::File("a:b.mp4".into()));
         assert!(Location::parse("gopher://x").is_err());
+        assert_eq!(
+            Location::parse("rtsp://admin:pass word@cam/1").unwrap_err().to_string(),
+            "rtsp://…: an address has no blanks (write %20 for one)"
+        );
         assert!(Location::parse("").is_err());
     }
 

@@ -37,9 +37,10 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// The selected stream of `input`; `None` where its packets cannot be kept as they are.
-    pub(crate) fn of(input: &Input) -> Option<Self> {
+    /// Its times are in ticks of `base`.
+    pub(crate) fn of(input: &Input, base: (i32, i32), rate: Option<(i32, i32)>) -> Option<Self> {
         let parameters = Parameters::of(input).ok().filter(|parameters| parameters.fit_into(KEPT_IN))?;
-        Some(Self { parameters, base: input.time_base(), rate: input.frame_rate() })
+        Some(Self { parameters, base, rate })
     }
 
     /// Ticks from one frame to the next, at least one.

@@ -7,6 +7,7 @@ use super::limits::check_size;
 use super::options::{HwDecode, OpenOptions, SourceEvent};
 use super::tap::Stream;
 use super::{Source, SourceInfo};
+use crate::av::audio::{MICROSECONDS, RESTART_US};
 use crate::av::chain::{Chain, Stamp, Turn};
 use crate::av::convert::Converter;
 use crate::av::decoder::{Decoder, DecoderOptions, Output};
@@ -15,6 +16,7 @@ use crate::av::error::AvError;
 use crate::av::frame::AvFrame;
 use crate::av::input::{Input, Medium, Target};
 use crate::av::packet::Packet;
+use crate::av::rescale;
 use crate::av::watch::Watch;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -41,6 +43,28 @@ pub(super) struct Opening {
     pub(super) timeout: Option<Duration>,
 }
 
+/// Ticks of the times of arrival: milliseconds.
+const ARRIVAL_BASE: (i32, i32) = (1, 1000);
+
+/// Times of a live source that has none, such as a camera that sends Motion JPEG over HTTP.
+#[derive(Debug, Default)]
+struct Arrivals {
+    first: Option<Instant>,
+    last: Option<i64>,
+}
+
+impl Arrivals {
+    /// Gives a packet the time at which it came, in ticks of [`ARRIVAL_BASE`] since the first.
+    fn stamp(&mut self, packet: &mut Packet) {
+        let now = self.first.get_or_insert_with(Instant::now).elapsed().as_millis();
+        let ticks = i64::try_from(now).unwrap_or(i64::MAX);
+        let ticks = self.last.map_or(ticks, |last| ticks.max(last.saturating_add(1)));
+        self.last = Some(ticks);
+        packet.set_times(ticks, ticks);
+        packet.set_duration(0);
+    }
+}
+
 /// What has been reached.
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
@@ -64,6 +88,12 @@ pub(super) struct VideoSource {
     stage: Stage,
     options: OpenOptions,
     base: (i32, i32),
+    /// Of a live source without times of its own.
+    arrivals: Option<Arrivals>,
+    /// The latest decoding time so far, in ticks, of a source whose clock is followed.
+    newest: Option<i64>,
+    /// Ticks by which its clock is behind, since it started again.
+    behind: i64,
     /// Ticks from one frame to the next, where the rate is known.
     interval: Option<i64>,
     next_id: u64,
@@ -99,7 +129,8 @@ impl VideoSource {
             &input,
             DecoderOptions {
                 threads: options.threads,
-                low_delay: live,
+                low_delay: live && !swaps_pictures(&input),
+                one_by_one: live,
                 hardware: options.hardware == HwDecode::Auto,
             },
         )
@@ -110,17 +141,21 @@ impl VideoSource {
         if let Some(detail) = decoder.take_fallback() {
             options.tell(&SourceEvent::HardwareUnavailable { detail });
         }
+        // Where no times come and none can be known from the order, those of arrival count.
+        let arrivals = (live && input.has_no_times() && !input.is_reordered()).then(Arrivals::default);
+        let (base, rate) = match arrivals {
+            Some(_) => (ARRIVAL_BASE, None),
+            None => (input.time_base(), input.frame_rate()),
+        };
         if let Some(tap) = &options.tap {
             // A picture that has to be turned is not what its packets show.
-            let stream = Stream::of(&input).filter(|_| turn(&input) == Turn::None);
+            let stream = Stream::of(&input, base, rate).filter(|_| turn(&input) == Turn::None);
             tap.begin(stream);
         }
         let input_is_cut = input
             .missing_bytes()
             .filter(|_| !live)
             .map(|missing| format!("the file is at least {missing} bytes shorter than its index says"));
-        let base = input.time_base();
-        let rate = input.frame_rate();
         let seconds = input.seconds().filter(|_| !live);
         let fps = rate.map(|(num, den)| f64::from(num) / f64::from(den));
         let estimate = || Some((seconds? * fps?).round() as u64).filter(|&frames| frames > 0);
@@ -133,6 +168,8 @@ impl VideoSource {
             duration: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             live,
             codec: input.codec_name(),
+            pixel_aspect: upright_aspect(&input),
+            sound: input.has_sound(),
         };
         Ok(Self {
             info,
@@ -145,6 +182,9 @@ impl VideoSource {
             stage: Stage::Reading,
             options: options.clone(),
             base,
+            arrivals,
+            newest: None,
+            behind: 0,
             interval: rate.and_then(|(num, den)| interval(base, num, den)),
             next_id: 0,
             expected_pts: 0,
@@ -195,6 +235,13 @@ impl VideoSource {
         }
         match read {
             Ok(true) => {
+                if let Some(arrivals) = &mut self.arrivals {
+                    arrivals.stamp(&mut self.packet);
+                }
+                // Without either, records have the recording's own times, and outputs follow its clock by themselves.
+                if self.info.live || self.options.tap.is_some() {
+                    self.follow_clock();
+                }
                 if let Some(tap) = &self.options.tap {
                     tap.push(&self.packet);
                 }
@@ -214,6 +261,21 @@ impl VideoSource {
         // A decoder that refuses to be emptied is at its end at once, which the next step finds.
         let _ = self.decoder.send(None);
         Ok(())
+    }
+
+    /// Lets a clock that starts again, as an encoder's does that was switched off, or that of MPEG-TS after 26 hours, go on
+    /// where the last packet ends: whoever keeps or shows packets needs times that rise.
+    fn follow_clock(&mut self) {
+        let Some(time) = self.packet.dts().or(self.packet.pts()) else { return };
+        let mut time = time.saturating_add(self.behind);
+        let newest = *self.newest.get_or_insert(time);
+        if newest.saturating_sub(time) > rescale(RESTART_US, MICROSECONDS, self.base) {
+            let next = newest.saturating_add(self.packet.duration().or(self.interval).unwrap_or(1));
+            self.behind = self.behind.saturating_add(next - time);
+            time = next;
+        }
+        self.newest = Some(time.max(newest));
+        self.packet.shift(self.behind.saturating_neg());
     }
 
     fn read_error(&self, error: AvError) -> Error {
@@ -324,6 +386,18 @@ fn upright_size(input: &Input) -> (usize, usize) {
     let (width, height) = input.size();
     let (width, height) = (usize::try_from(width).unwrap_or(0), usize::try_from(height).unwrap_or(0));
     if turn(input).swaps_sides() { (height, width) } else { (width, height) }
+}
+
+/// Width of a pixel over its height, as the picture is shown.
+fn upright_aspect(input: &Input) -> Option<(i32, i32)> {
+    let (width, height) = input.pixel_aspect()?;
+    Some(if turn(input).swaps_sides() { (height, width) } else { (width, height) })
+}
+
+/// Whether a decoder that is to give each picture at once gives them in a wrong order: MPEG-1, MPEG-2 and MPEG-4 Part 2
+/// hand out a picture before those that are shown before it. H.264 and H.265 keep the order all the same.
+fn swaps_pictures(input: &Input) -> bool {
+    input.is_reordered() && !["h264", "hevc"].contains(&input.codec_name().as_str())
 }
 
 /// Ticks of `base` in one frame at `num / den` frames per second, at least one.

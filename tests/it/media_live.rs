@@ -1,7 +1,7 @@
 //! Live sources: real senders on the loopback interface, loss, return, silence and cancellation.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -207,6 +207,93 @@ fn serve(bytes: Vec<u8>) -> String {
         }
     });
     format!("http://{address}/exam.mkv")
+}
+
+/// Sends what `send` writes to each who connects.
+fn sender(send: impl Fn(&mut TcpStream) -> std::io::Result<()> + Clone + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, send) = (stream.unwrap(), send.clone());
+            // Whoever has seen enough leaves.
+            std::thread::spawn(move || send(&mut stream));
+        }
+    });
+    port
+}
+
+fn made(args: &[&str]) -> Vec<u8> {
+    let run = Command::new("ffmpeg").args(["-loglevel", "error"]).args(args).arg("-").output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    run.stdout
+}
+
+#[test]
+fn pictures_that_are_coded_out_of_order_come_in_order() {
+    for codec in ["mpeg2video", "mpeg4"] {
+        let ramp = "color=black:size=160x120:rate=25:duration=3,format=gray,geq=lum='20+2*N',format=yuv420p";
+        let rest = ["-c:v", codec, "-bf", "2", "-q:v", "2", "-f", "mpegts"];
+        let bytes = made(&[&["-f", "lavfi", "-i", ramp][..], &rest].concat());
+        let port = sender(move |stream| {
+            stream.write_all(&bytes)?;
+            std::thread::sleep(Duration::from_secs(20));
+            Ok(())
+        });
+        let (options, _) = options(Duration::from_secs(10), 0);
+        let mut source = open(&format!("tcp://127.0.0.1:{port}"), &options, &Cancel::new()).unwrap();
+        let frames: Vec<_> = (0..40).map(|_| source.next().unwrap().unwrap()).collect();
+        let luma = |frame: &endort::frame::Frame| u64::from(frame.picture.plane(0).row(60)[80]);
+        for pair in frames.windows(2) {
+            assert!(luma(&pair[0]) < luma(&pair[1]), "{codec}: {} {}", luma(&pair[0]), luma(&pair[1]));
+            assert!(pair[0].pts.as_ms() < pair[1].pts.as_ms(), "{codec}");
+        }
+    }
+}
+
+#[test]
+fn a_camera_without_times_has_those_of_arrival() {
+    let picture = made(&["-f", "lavfi", "-i", "testsrc2=size=160x120", "-frames:v", "1", "-f", "mjpeg"]);
+    let port = sender(move |stream| {
+        let mut request = [0; 2048];
+        let _ = stream.read(&mut request)?;
+        stream.write_all(
+            b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\n\r\n",
+        )?;
+        for _ in 0..100 {
+            let head =
+                format!("--next\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", picture.len());
+            stream.write_all(&[head.as_bytes(), &picture, b"\r\n"].concat())?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    });
+    let (options, _) = options(Duration::from_secs(10), 0);
+    let mut source = open(&format!("http://127.0.0.1:{port}/mjpg"), &options, &Cancel::new()).unwrap();
+    assert!(source.info().live && source.info().fps.is_none());
+    // What had come before the stream was known comes at once.
+    (0..10).for_each(|_| drop(source.next().unwrap().unwrap()));
+    let times: Vec<f64> = (0..20).map(|_| source.next().unwrap().unwrap().pts.as_ms()).collect();
+    // At 25 frames a second, as FFmpeg counts, it would be 760.
+    assert!(times[19] - times[0] > 1700.0, "{times:?}");
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+}
+
+#[test]
+fn a_live_clock_that_starts_again_goes_on() {
+    let part = std::fs::read(clip("h264_long.ts")).unwrap();
+    let port = sender(move |stream| {
+        stream.write_all(&[&part[..], &part].concat())?;
+        std::thread::sleep(Duration::from_secs(20));
+        Ok(())
+    });
+    let (options, events) = options(Duration::from_secs(10), 0);
+    let mut source = open(&format!("tcp://127.0.0.1:{port}"), &options, &Cancel::new()).unwrap();
+    // What comes while the streams are found out about is not kept: of the first 90 frames some are missing.
+    let times: Vec<f64> = (0..110).map(|_| source.next().unwrap().unwrap().pts.as_ms()).collect();
+    let steps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(steps.iter().all(|step| (1.0..200.0).contains(step)), "{steps:?}");
+    assert_eq!(*events.lock().unwrap(), []);
 }
 
 #[test]

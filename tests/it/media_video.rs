@@ -7,7 +7,7 @@ use endort::cancel::Cancel;
 use endort::frame::{Color, Frame, Picture, PixelFormat, Plane};
 use endort::sink::Sink;
 use endort::sink::video::{VideoOptions, VideoSink};
-use endort::source::{OpenOptions, Source, open};
+use endort::source::{OpenOptions, Recording, Source, open};
 
 use super::media_clips::{all, clip, ffmpeg_rgb, probe, probe_file};
 use super::media_decode::difference;
@@ -19,7 +19,7 @@ fn source(path: &Path) -> Box<dyn Source> {
 /// Writes every frame of `from` to `to`, and returns the sink's notes.
 fn copy(from: &Path, to: &Path, options: VideoOptions) -> Vec<String> {
     let mut source = source(from);
-    let mut sink = VideoSink::create(to, source.info(), Some(from), options).unwrap();
+    let mut sink = VideoSink::create(to, source.info(), Recording::file(from), options).unwrap();
     while let Some(frame) = source.next().unwrap() {
         sink.picture(&frame).unwrap();
     }
@@ -132,10 +132,11 @@ fn a_video_that_is_cut_short_has_its_sound_cut_too() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (clip("h264_audio_long.mp4"), folder.path().join("cut.mp4"));
     let mut source = source(&from);
-    let mut sink = VideoSink::create(&to, source.info(), Some(&from), fast()).unwrap();
+    let mut sink = VideoSink::create(&to, source.info(), Recording::file(&from), fast()).unwrap();
     for _ in 0..15 {
         sink.picture(&source.next().unwrap().unwrap()).unwrap();
     }
+    sink.cut();
     sink.finish().unwrap();
     assert_eq!(probe_file(&to).times.len(), 15);
     let sound: f64 = value(&to, "a:0", "stream=duration").parse().unwrap();
@@ -148,13 +149,13 @@ fn what_is_not_finished_leaves_nothing() {
     let (from, to) = (clip("h264.mp4"), folder.path().join("a.mp4"));
     std::fs::write(&to, "earlier").unwrap();
     let mut source = source(&from);
-    let mut sink = VideoSink::create(&to, source.info(), Some(&from), fast()).unwrap();
+    let mut sink = VideoSink::create(&to, source.info(), Recording::file(&from), fast()).unwrap();
     sink.picture(&source.next().unwrap().unwrap()).unwrap();
     assert_eq!(std::fs::read(&to).unwrap(), b"earlier");
     drop(sink);
     assert_eq!(std::fs::read(&to).unwrap(), b"earlier");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    let mut empty = VideoSink::create(&to, source.info(), Some(&from), fast()).unwrap();
+    let mut empty = VideoSink::create(&to, source.info(), Recording::file(&from), fast()).unwrap();
     assert!(matches!(empty.finish(), Err(Error::Output { .. })));
 }
 
@@ -202,7 +203,8 @@ fn a_full_disk_is_an_error_that_says_so() {
     let mut source = source(&from);
     let to = folder.path().join("a.mp4");
     let mut sink =
-        VideoSink::create(&to, source.info(), Some(&from), VideoOptions { crf: 1, ..fast() }).unwrap();
+        VideoSink::create(&to, source.info(), Recording::file(&from), VideoOptions { crf: 1, ..fast() })
+            .unwrap();
     let mut result = Ok(());
     while let (Ok(()), Some(frame)) = (&result, source.next().unwrap()) {
         result = sink.picture(&frame);

@@ -419,15 +419,117 @@ fn a_clock_that_starts_again_goes_on_where_it_was_and_stops_no_batch() {
     let sandbox = recordings(&["h264.mp4"]);
     let part = fs::read(clip("h264_long.ts")).unwrap();
     sandbox.write("exams/a/twice.ts", [&part[..], &part].concat());
+    // FFmpeg would take a fall by more than a minute for a clock that has run over.
+    let late = sandbox.file("late.ts");
+    ffmpeg(&["-i", clip("h264_long.ts").to_str().unwrap(), "-c", "copy", "-output_ts_offset", "100"], &late);
+    sandbox.write("exams/b/late.ts", [&fs::read(late).unwrap()[..], &part].concat());
     let run = stream(&sandbox, &["exams", "-o", "out", "--json"]).code(0);
-    assert_eq!(states(&run), ["done", "done"]);
-    let made = sandbox.file("out/a/twice.mp4");
-    assert_eq!(probe_frames(&made).len(), 180);
-    for kind in ["v:0", "a:0"] {
-        let length = probe(&made, &["-select_streams", kind, "-show_entries", "stream=duration"]);
-        let length: f64 = length.trim().parse().unwrap();
-        assert!((5.8..6.3).contains(&length), "{kind} lasts {length} s");
+    assert_eq!(states(&run), ["done", "done", "done"]);
+    for made in ["out/a/twice.mp4", "out/b/late.mp4"].map(|name| sandbox.file(name)) {
+        assert_eq!(probe_frames(&made).len(), 180);
+        for kind in ["v:0", "a:0"] {
+            let length = probe(&made, &["-select_streams", kind, "-show_entries", "stream=duration"]);
+            let length: f64 = length.trim().parse().unwrap();
+            assert!((5.8..6.3).contains(&length), "{}: {kind} lasts {length} s", made.display());
+        }
     }
+}
+
+fn ffmpeg(args: &[&str], to: &Path) {
+    let run = std::process::Command::new("ffmpeg").args(["-loglevel", "error"]).args(args).arg(to).output();
+    let run = run.unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+fn an_unfinished_file_is_no_place_for_what_is_made_of_it() {
+    let sandbox = recordings(&[]);
+    let part = fs::read(clip("h264_bframes.mkv")).unwrap();
+    sandbox.write("exam.mkv.part", &part);
+    let run = stream(&sandbox, &["exam.mkv.part", "-o", "exam.mkv"]).code(1);
+    assert!(run.stderr.contains("would be written over an input"), "{}", run.stderr);
+    assert!(fs::read(sandbox.file("exam.mkv.part")).unwrap() == part, "it is as it was");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_text_are_names_all_the_same() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = recordings(&["h264.mp4"]);
+    let video = fs::read(sandbox.file("exams/h264/exam.mp4")).unwrap();
+    for name in [&b"a.mp4"[..], b"Gr\xfcn.mp4", b"z.mp4"] {
+        fs::write(sandbox.file("exams").join(OsStr::from_bytes(name)), &video).unwrap();
+    }
+    let run = stream(&sandbox, &["exams", "--results", "out", "--json"]).code(0);
+    assert_eq!(states(&run), ["done"; 4]);
+    let again = stream(&sandbox, &["exams", "--results", "out", "--json", "--resume"]).code(0);
+    assert_eq!(states(&again), ["skipped"; 4]);
+
+    let picture = sandbox.file("exams").join(OsStr::from_bytes(b"p\xfc.png"));
+    image::RgbImage::new(16, 16).save_with_format(&picture, image::ImageFormat::Png).unwrap();
+    let args = ["process-frame", "--model", "red.onnx", "--json"].map(OsStr::new);
+    sandbox.endort(args.into_iter().chain([picture.as_os_str()])).finish().code(0);
+}
+
+#[test]
+fn sound_and_the_shape_of_pixels_are_kept_wherever_the_recording_comes_from() {
+    let sandbox = recordings(&[]);
+    let wide = sandbox.file("wide.mp4");
+    let from = clip("h264_audio.mp4");
+    ffmpeg(&["-i", from.to_str().unwrap(), "-c", "copy", "-aspect", "16:9"], &wide);
+    let made = sandbox.file("made.mp4");
+    let shape =
+        |path: &Path| probe(path, &["-select_streams", "v:0", "-show_entries", "stream=sample_aspect_ratio"]);
+    let stdin = fs::File::open(&wide).unwrap();
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_endort"))
+        .args(["stream", "-", "--no-ai", "-o"])
+        .arg(&made)
+        .stdin(stdin)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(probe(&made, &["-show_entries", "stream=codec_type"]), "video\naudio\n");
+    assert_eq!(shape(&made), "4:3\n");
+    // A pipe can be read only once: what is left out is told.
+    let line = format!("cat wide.mp4 | {} stream - --no-ai -o pipe.mkv", env!("CARGO_BIN_EXE_endort"));
+    let piped = fs::read(clip("h264_long.ts")).unwrap();
+    sandbox.write("wide.mp4", piped);
+    let run =
+        std::process::Command::new("sh").args(["-c", &line]).current_dir(sandbox.path()).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(said.contains("sound left out: the source can be read only once"), "{said}");
+}
+
+#[test]
+fn sound_that_goes_on_after_the_pictures_is_kept() {
+    let sandbox = recordings(&[]);
+    let from = sandbox.file("talk.mkv");
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=1"];
+    let sound =
+        ["-f", "lavfi", "-i", "sine=duration=3", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"];
+    ffmpeg(&[&picture[..], &sound].concat(), &from);
+    stream(&sandbox, &["talk.mkv", "--no-ai", "-o", "made.mkv"]).code(0);
+    let made = sandbox.file("made.mkv");
+    let times = probe(&made, &["-select_streams", "a:0", "-show_entries", "packet=pts_time"]);
+    let last: f64 = times.lines().last().unwrap().trim_matches(',').parse().unwrap();
+    assert!(last > 2.8, "the sound ends at {last} s");
+    assert_eq!(probe_frames(&made).len(), 25);
+}
+
+#[test]
+fn how_fast_frames_came_counts_where_it_decides_what_was_dropped() {
+    let sandbox = recordings(&["h264.mp4"]);
+    let run = |more: &[&str]| {
+        let args = ["exams", "--results", "out", "--json", "--resume"];
+        states(&stream(&sandbox, &[&args[..], more].concat()).code(0))
+    };
+    assert_eq!(run(&[]), ["done"]);
+    assert_eq!(run(&["--pace", "source"]), ["skipped"], "every frame was analysed");
+    assert_eq!(run(&["--policy", "newest-wins"]), ["done"]);
+    assert_eq!(run(&["--policy", "newest-wins", "--pace", "source"]), ["done"]);
+    assert_eq!(run(&["--policy", "newest-wins", "--pace", "source"]), ["skipped"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// Where the file was.
+    #[serde(with = "super::path_text")]
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
@@ -47,7 +48,7 @@ impl Fingerprint {
         if bytes != self.bytes {
             return Ok(false);
         }
-        let untouched = changed_ns == self.changed_ns && absolute(path)? == self.path;
+        let untouched = changed_ns != 0 && changed_ns == self.changed_ns && absolute(path)? == self.path;
         Ok(untouched || digest(path, cancel)? == self.sha256)
     }
 }
@@ -106,6 +107,17 @@ mod tests {
         std::fs::write(&copy, "abd").unwrap();
         assert!(!print.holds_for(&copy, &cancel).unwrap(), "another content of the same length");
         std::fs::write(&path, "abcd").unwrap();
+        assert!(!print.holds_for(&path, &cancel).unwrap());
+
+        // A clock that stood before 1970 tells nothing.
+        let before = UNIX_EPOCH - std::time::Duration::from_secs(86_400);
+        let dated = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+        };
+        dated("abc");
+        let print = Fingerprint::take(&path, &cancel).unwrap();
+        dated("xyz");
         assert!(!print.holds_for(&path, &cancel).unwrap());
 
         cancel.cancel();

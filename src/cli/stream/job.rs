@@ -28,7 +28,7 @@ use crate::sink::csv::Csv;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::output::Output;
 use crate::sink::video::{VideoOptions, VideoSink};
-use crate::source::{self, Location, OpenOptions, SourceEvent, SourceInfo};
+use crate::source::{self, OpenOptions, Recording, SourceEvent, SourceInfo};
 
 /// Everything that is the same for every source.
 pub struct Work<'a> {
@@ -83,6 +83,8 @@ impl<'a> Work<'a> {
             "precision": loaded.as_ref().map(|loaded| &loaded.precision),
             "format": format!("{format:?}"),
             "policy": format!("{:?}", args.policy),
+            // How fast frames come decides which of them are dropped, where any are.
+            "pace": matches!(args.policy, Some(super::Policy::NewestWins)).then(|| format!("{:?}", args.pace)),
             "max_latency_ms": settings.max_latency_ms.value,
         });
         Self {
@@ -187,11 +189,7 @@ impl<'a> Work<'a> {
 
 fn video(job: &Job, info: &SourceInfo) -> Result<Option<VideoSink>> {
     let Some(path) = &job.video else { return Ok(None) };
-    let origin = match &job.input.location {
-        // A pipe cannot be opened a second time.
-        Location::File(path) if path.is_file() => Some(path.as_path()),
-        _ => None,
-    };
+    let origin = Recording::of(&job.input.location, info);
     VideoSink::create(path, info, origin, VideoOptions::default()).map(Some)
 }
 
@@ -271,6 +269,9 @@ impl Sink for Outputs<'_> {
             }
             let detail = "no frame could be decoded".to_owned();
             return Err(Error::Media { source_name: self.name.clone(), detail });
+        }
+        if self.cancel.is_cancelled() {
+            self.video.iter_mut().for_each(VideoSink::cut);
         }
         self.video.iter_mut().try_for_each(Sink::finish)?;
         self.results.iter_mut().try_for_each(|results| results.finish())?;

@@ -43,6 +43,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
     /// Where it is.
+    #[serde(with = "super::path_text")]
     pub path: PathBuf,
     /// Its length; 0 for one that was not made.
     pub bytes: u64,

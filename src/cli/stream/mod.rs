@@ -4,6 +4,7 @@ mod batch;
 mod fingerprint;
 mod job;
 mod ledger;
+mod path_text;
 mod plan;
 mod progress;
 mod summary;

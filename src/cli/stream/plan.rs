@@ -80,8 +80,8 @@ impl Plan {
         let jobs = inputs
             .into_iter()
             .map(|input| Job {
-                video: video.as_ref().map(|target| target.path(&input.relative, "mp4")),
-                results: results.as_ref().map(|target| target.path(&input.relative, wanted.format.ending())),
+                video: video.as_ref().map(|target| target.path(&input, "mp4")),
+                results: results.as_ref().map(|target| target.path(&input, wanted.format.ending())),
                 input,
             })
             .collect();

@@ -47,6 +47,7 @@ pub struct FileReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The files that were made.
+    #[serde(serialize_with = "super::path_text::shown")]
     pub outputs: Vec<PathBuf>,
 }
 

@@ -157,6 +157,7 @@ impl Pushed {
             duration: None,
             live: true,
             codec: "pictures".to_owned(),
+            ..SourceInfo::default()
         };
         let name = Arc::from(NAME);
         let mut source =

@@ -91,6 +91,7 @@ impl Synthetic {
             duration: options.frames.map(|n| Duration::from_secs_f64(n as f64 * options.frame_time())),
             live: false,
             codec: "synthetic".to_owned(),
+            ..SourceInfo::default()
         };
         let name = Arc::from(info.name.as_str());
         let renderer = Renderer::new(options)?;

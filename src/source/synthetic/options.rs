@@ -175,6 +175,9 @@ pub fn parse_rate(text: &str) -> Option<(i32, i32)> {
     if rate > MAX_FPS {
         return None;
     }
+    if rate.fract() == 0.0 {
+        return Some((rate as i32, 1));
+    }
     // NTSC rates are thousandths below a whole number.
     let ntsc = (rate * 1.001).round();
     if (ntsc / 1.001 - rate).abs() < 0.005 {
@@ -212,6 +215,7 @@ mod tests {
         assert_eq!(parse_rate("30000/1001"), Some((30000, 1001)));
         assert_eq!(parse_rate("29.97"), Some((30000, 1001)));
         assert_eq!(parse_rate("12.5"), Some((12500, 1000)));
+        assert_eq!(["1.0", "5.0", "30.0"].map(parse_rate), [1, 5, 30].map(|rate| Some((rate, 1))));
         assert_eq!(parse_rate("fast"), None);
     }
 
