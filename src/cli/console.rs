@@ -77,9 +77,9 @@ impl Console {
         Output::stream(STDOUT, Box::new(LineWriter::new(Stdout(self.progress.clone()))))
     }
 
-    /// Whether details are wanted.
-    pub fn is_verbose(&self) -> bool {
-        self.verbosity == Verbosity::Verbose
+    /// Whether anything is said that matters from `from` on.
+    pub fn says(&self, from: Verbosity) -> bool {
+        self.verbosity >= from
     }
 
     /// Says something a person wants to know; silent with `-q`.
@@ -108,8 +108,9 @@ impl Console {
         }
     }
 
-    fn say(&self, from: Verbosity, text: &str) {
-        if self.verbosity < from {
+    /// Says something that matters from `from` on, in one line.
+    pub fn say(&self, from: Verbosity, text: &str) {
+        if !self.says(from) {
             return;
         }
         let line = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");

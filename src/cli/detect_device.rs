@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::args::DEFAULT_MODEL;
 use super::{Context, Outcome, fastest, machine};
-use crate::config::Flags;
+use crate::config::{Flags, Realtime};
 use crate::device::info::{
     Accelerator, Cpu, DeviceInfo, Machine, Measured, Memory, RuntimeFound, VideoDecode,
 };
@@ -29,6 +29,21 @@ pub struct Args {
     pub root: Option<PathBuf>,
 }
 
+/// What this machine is, and what was measured on it.
+///
+/// # Errors
+/// What is needed to look at it cannot be read.
+pub fn this_machine(settings: &Realtime) -> Result<DeviceInfo> {
+    let mut info = detect(&machine::options(settings))?;
+    info.measured = fastest::measured(DEFAULT_MODEL, settings);
+    if info.measured.is_some() {
+        // That has been done: what auto takes is to hold the budget.
+        let next = &mut info.recommendation.next;
+        *next = next.replace("--runtime all", "--runtime auto");
+    }
+    Ok(info)
+}
+
 /// Looks at the machine and prints what was found.
 ///
 /// # Errors
@@ -36,17 +51,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let info = match &args.root {
         Some(root) => detect(&Options::captured(root))?,
-        None => {
-            let settings = context.settings(&Flags::default())?;
-            let mut info = detect(&machine::options(&settings))?;
-            info.measured = fastest::measured(DEFAULT_MODEL, &settings);
-            if info.measured.is_some() {
-                // That has been done: what auto takes is to hold the budget.
-                let next = &mut info.recommendation.next;
-                *next = next.replace("--runtime all", "--runtime auto");
-            }
-            info
-        }
+        None => this_machine(&context.settings(&Flags::default())?)?,
     };
     if args.json {
         let json = serde_json::to_string_pretty(&info)

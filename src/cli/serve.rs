@@ -10,12 +10,11 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::args::{ModelArgs, RealtimeArgs};
-use super::console::Console;
+use super::console::{Console, Verbosity};
 use super::model::Choice;
 use super::model_cache::ModelCache;
-use super::{Context, Outcome, machine, memory};
+use super::{Context, Outcome, detect_device, memory};
 use crate::config::{Realtime, ServerFlags};
-use crate::device;
 use crate::error::{Error, Result};
 use crate::pipeline::processor::ProcessorOptions;
 use crate::server::api::StartStream;
@@ -144,8 +143,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         Some(path) => Tokens::read(path)?,
         None => Tokens::none(),
     };
-    let quiet_requests = !context.console.is_verbose();
-    let log = log(server.log_json.value, quiet_requests, context.console.clone());
+    let log = log(server.log_json.value, context.console.clone());
     let rooms = server.rooms.iter().map(|room| started(&room.name, &room.source)).collect();
     let options = Options {
         listen: server.listen.value,
@@ -200,10 +198,9 @@ fn started(name: &str, source: &str) -> StartStream {
 
 /// What `GET /edge/device-info` answers: what `detect-device --json` prints.
 fn device(settings: &Realtime) -> Device {
-    let options = machine::options(settings);
+    let settings = settings.clone();
     Arc::new(move || {
-        let info = device::detect(&options)?;
-        serde_json::to_value(info)
+        serde_json::to_value(detect_device::this_machine(&settings)?)
             .map_err(|error| Error::Output { path: "device-info".into(), detail: error.to_string() })
     })
 }
@@ -225,17 +222,18 @@ fn loader(args: &Args, settings: &Realtime, log: Log) -> Loader {
     })
 }
 
-fn log(json: bool, quiet_requests: bool, console: Console) -> Log {
-    let (json, text) = (json, move |event: &Event| console.note(&line(event)));
+fn log(json: bool, console: Console) -> Log {
     Log::new(Arc::new(move |event| {
-        if event.level == Level::Debug && quiet_requests {
-            return;
-        }
-        if json {
+        let from = match event.level {
+            Level::Debug => Verbosity::Verbose,
+            Level::Info => Verbosity::Normal,
+            Level::Warn | Level::Error => Verbosity::Quiet,
+        };
+        if !json {
+            console.say(from, &line(event));
+        } else if console.says(from) {
             // Whole at once, so that lines do not mix. Nobody is left to tell where standard error itself is closed.
             let _ = std::io::stderr().lock().write_all(format!("{}\n", document(event)).as_bytes());
-        } else {
-            text(event);
         }
     }))
 }

@@ -59,6 +59,10 @@ pub(super) struct Watched {
     /// What a frame usually takes; `None` before the first.
     usual: Option<Duration>,
     on_incident: Option<OnIncident>,
+    /// Added to the numbers of the present analyzer's tracks.
+    tracks_before: u64,
+    /// The highest number of a track so far.
+    newest_track: u64,
 }
 
 enum Lane {
@@ -110,6 +114,8 @@ impl Watched {
             failures: Failures::default(),
             usual: None,
             on_incident: None,
+            tracks_before: 0,
+            newest_track: 0,
         })
     }
 
@@ -169,10 +175,20 @@ impl Watched {
         Error::NotAnalysed { detail }
     }
 
+    /// Goes on where the analyzers before ended: each counts its tracks from one.
+    fn number(&mut self, analysis: &mut Analysis) {
+        let tracks = analysis.findings.detections.iter_mut().filter_map(|found| found.track_id.as_mut());
+        for track in tracks {
+            *track += self.tracks_before;
+            self.newest_track = self.newest_track.max(*track);
+        }
+    }
+
     fn reopen(&mut self, loaded: Result<Loaded>) -> Result<()> {
         match loaded.and_then(|loaded| Worker::start(loaded.analyzer)) {
             Ok(worker) => {
                 self.lane = Lane::Working(worker);
+                self.tracks_before = self.newest_track;
                 self.incident(Incident::Back);
                 Ok(())
             }
@@ -233,7 +249,8 @@ impl Analyzer for Watched {
             return Err(self.replace("the AI panicked".to_owned()));
         }
         match worker.answers.recv_timeout(patience) {
-            Ok(Ok(analysis)) => {
+            Ok(Ok(mut analysis)) => {
+                self.number(&mut analysis);
                 let took = begin.elapsed();
                 // A moving average: one slow frame does not make it patient.
                 self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
@@ -285,6 +302,47 @@ mod tests {
         let sink = Arc::clone(&seen);
         watched.tell(Box::new(move |incident| sink.lock().unwrap().push(incident)));
         (watched, seen)
+    }
+
+    /// Finds one thing, its first, in each frame but the third of each life.
+    struct Counting(u32);
+
+    impl Analyzer for Counting {
+        fn model(&self) -> &str {
+            "counting"
+        }
+
+        fn runtime(&self) -> &str {
+            "test"
+        }
+
+        fn analyze(&mut self, _: &Frame) -> Result<Analysis> {
+            self.0 += 1;
+            if self.0 == 3 {
+                return Err(Error::NotAnalysed { detail: "the third".to_owned() });
+            }
+            let mut found = crate::sink::tests::finding("polyp", 0.9);
+            found.track_id = Some(1);
+            let mut analysis = Analysis::default();
+            analysis.findings.detections.push(found);
+            Ok(analysis)
+        }
+    }
+
+    #[test]
+    fn another_life_numbers_its_tracks_on() {
+        let load = || Ok(Loaded { analyzer: Box::new(Counting(0)), sha256: String::new(), shares: false });
+        let mut watched = Watched::open(Box::new(load)).unwrap();
+        let mut tracks = Vec::new();
+        let begin = Instant::now();
+        while tracks.len() < 6 {
+            match watched.analyze(&frame()) {
+                Ok(analysis) => tracks.push(analysis.findings.detections[0].track_id.unwrap()),
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+            assert!(begin.elapsed() < Duration::from_secs(20));
+        }
+        assert_eq!(tracks, [1, 1, 2, 2, 3, 3]);
     }
 
     fn frame() -> Frame {

@@ -2,8 +2,9 @@
 //!
 //! A picture is withheld as a whole until the same field of view has stood for a while, and whenever something else
 //! covers it. What was outside stays black until a larger field of view has stood as long. A picture that fills its
-//! frame has no border to tell it by: it is withheld too. What a processor writes over the endoscope's picture itself
-//! stays, and so does a menu that looks like one.
+//! frame has no border to tell it by: it is withheld too. Inside what is known, what shows no tissue in a frame is black
+//! in it. What a processor writes over the endoscope's picture itself stays, and so does a menu that looks like one, and a
+//! grey or white panel that touches it and is higher than a line of text.
 
 use super::fov::{FieldOfView, Shape};
 use crate::frame::Picture;
@@ -37,7 +38,7 @@ impl Deidentifier {
     /// where it must not be shown.
     pub fn next(&mut self, picture: &Picture) -> Option<Picture> {
         self.field.update(picture);
-        self.shown = self.follow();
+        self.shown = self.follow().map(|shape| self.field.seen_of(&shape));
         self.cover(picture)
     }
 
@@ -95,7 +96,11 @@ mod tests {
 
     /// A disc of tissue in black, with `marks` painted over everything; samples in full range would be 0.
     fn picture(format: PixelFormat, marks: impl Fn(usize, usize) -> bool) -> Picture {
-        let inside = |x: usize, y: usize| (x as f64 - 220.0).hypot(y as f64 - 120.0) < 100.0;
+        disc(format, 100.0, marks)
+    }
+
+    fn disc(format: PixelFormat, radius: f64, marks: impl Fn(usize, usize) -> bool) -> Picture {
+        let inside = |x: usize, y: usize| (x as f64 - 220.0).hypot(y as f64 - 120.0) < radius;
         let planes = (0..format.planes()).map(|index| {
             let (bytes, rows) = format.plane_size(index, WIDTH, HEIGHT);
             let across = if format == PixelFormat::Rgb24 { 3 } else { 1 };
@@ -149,6 +154,30 @@ mod tests {
             }
             assert!(kept as f64 > 0.97 * std::f64::consts::PI * 96.0 * 96.0, "{format:?}: {kept}");
         }
+    }
+
+    #[test]
+    fn letters_where_a_larger_picture_was_are_black_from_the_first_frame_on() {
+        let large = picture(PixelFormat::Yuv420, |_, _| false);
+        // Lines of letters in the ring that is free now.
+        let small = disc(PixelFormat::Yuv420, 75.0, |x, y| {
+            let distance = (x as f64 - 220.0).hypot(y as f64 - 120.0);
+            let stroke = x % 6 < 2 || y % 9 < 2;
+            stroke && (82.0..98.0).contains(&distance) && !(90..150).contains(&y)
+        });
+        let mut stream = Deidentifier::new();
+        (0..60).for_each(|_| drop(stream.next(&large)));
+        for number in 0..700 {
+            let Some(shown) = stream.next(&small) else { continue };
+            for y in 0..HEIGHT {
+                for x in 0..WIDTH {
+                    let distance = (x as f64 - 220.0).hypot(y as f64 - 120.0);
+                    let luma = shown.plane(0).row(y)[x];
+                    assert!(distance < 82.0 || luma <= 16, "frame {number}: {luma} at {x},{y}");
+                }
+            }
+        }
+        assert!(stream.next(&small).is_some(), "the smaller picture is shown");
     }
 
     #[test]

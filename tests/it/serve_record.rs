@@ -1,6 +1,7 @@
 //! Recordings of rooms, set beside their sources by `ffprobe`.
 
-use std::net::UdpSocket;
+use std::io::Write;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -250,6 +251,52 @@ fn each_connection_of_a_camera_gets_a_file_of_its_own() {
         frames += times.len();
     }
     assert_eq!(stats["rooms"]["or-1"]["recording"]["frames"], frames);
+}
+
+#[test]
+fn a_camera_that_comes_back_uncoded_is_recorded_all_the_same() {
+    let made = |codec: &[&str]| {
+        let picture =
+            ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=3", "-pix_fmt", "yuv420p"];
+        let rest = ["-f", "nut", "-"];
+        let mut ffmpeg = Command::new("ffmpeg");
+        let output =
+            ffmpeg.args(["-loglevel", "error"]).args(picture).args(codec).args(rest).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let coded = made(&["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10"]);
+    let raw = made(&["-c:v", "rawvideo"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let bytes = if number == 0 { &coded } else { &raw };
+            // In three seconds, as they were filmed.
+            for piece in bytes.chunks(bytes.len().div_ceil(75)) {
+                if stream.write_all(piece).is_err() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(40));
+            }
+        }
+    });
+    let room = format!("or-1=tcp://{address}");
+    let server = Server::start_in(Sandbox::new(), &["--record", "kept", "--room", &room]);
+    let first = server.wait_for("or-1", |room| room["recording"]["frames"].as_u64() > Some(30));
+    assert!(first["video"].is_string(), "{first}");
+    let files = &first["recording"]["files"];
+    let second = server.wait_for("or-1", |room| {
+        room["recording"]["files"] != *files && room["figures"]["frames_processed"].as_u64() > Some(110)
+    });
+    assert!(second["video"].is_null(), "there are no packets to pass on: {second}");
+    stop(&server, "or-1");
+    let names = server.sandbox.names("kept");
+    let videos: Vec<_> = names.iter().filter(|name| name.ends_with(".mkv")).collect();
+    let frames: Vec<usize> =
+        videos.iter().map(|name| times(&server.sandbox.file("kept").join(name)).len()).collect();
+    assert!(frames.len() >= 2 && frames[0] > 30 && frames[1] > 30, "{names:?} {frames:?}");
 }
 
 #[test]

@@ -123,6 +123,8 @@ fn a_room_whose_ai_keeps_failing_is_failed_and_the_others_go_on() {
     assert_eq!(failed["ai_off"], true);
     let before = failed["figures"]["frames_processed"].as_u64();
     server.wait_for("bad", |room| room["figures"]["frames_processed"].as_u64() > before);
+    // Alerts tell this from a room without pictures.
+    assert_eq!(server.metric("endort_room_source_up{room=\"bad\"}"), 1.0);
     let good = server.room("good");
     assert_eq!((&good["state"], &good["ai_restarts"]), (&"running".into(), &0.into()));
 }
@@ -142,6 +144,29 @@ fn a_source_that_keeps_failing_fails_its_room_alone_and_a_recording_ends() {
     assert!(bad["detail"].as_str().unwrap().contains("failed 5 times in 60 s"), "{bad}");
     start(&server, "bad", "synthetic:64x64@30", json!({})).status(201);
     server.wait_for("bad", |room| room["state"] == "running");
+}
+
+#[test]
+fn a_recording_that_breaks_off_is_not_played_again() {
+    let sandbox = Sandbox::new();
+    let (whole, part) = (sandbox.file("whole.mp4"), sandbox.file("part.mp4"));
+    let run = std::process::Command::new("ffmpeg")
+        .args(["-loglevel", "error", "-i"])
+        .arg(clip("h264_audio_long.mp4"))
+        .args(["-c", "copy", "-movflags", "+faststart"])
+        .arg(&whole)
+        .status();
+    assert!(run.unwrap().success());
+    let bytes = std::fs::read(&whole).unwrap();
+    std::fs::write(&part, &bytes[..bytes.len() * 8 / 10]).unwrap();
+    let server = Server::start_in(sandbox, &["--record", "kept"]);
+    start(&server, "or-1", part.to_str().unwrap(), json!({})).status(201);
+    let room = server.wait_for("or-1", |room| room["state"] == "failed");
+    assert!(room["detail"].as_str().unwrap().contains("breaks off"), "{room}");
+    assert_eq!(room["reconnects"], 0);
+    let frames = room["figures"]["frames_processed"].as_u64().unwrap();
+    assert!((30..=90).contains(&frames), "{room}");
+    assert_eq!(server.sandbox.names("kept").len(), 2);
 }
 
 #[test]

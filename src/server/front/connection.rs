@@ -81,7 +81,17 @@ impl Connection {
                 Ok(None) => return,
                 Err(refusal) => {
                     self.shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
-                    let _ = self.refuse(&random::hex::<8>(), &refusal, None);
+                    let id = random::hex::<8>();
+                    self.shared.log.say(
+                        Level::Debug,
+                        "malformed_request",
+                        [
+                            ("request_id", id.clone().into()),
+                            ("client", self.peer.ip().to_string().into()),
+                            ("status", refusal.problem.status.into()),
+                        ],
+                    );
+                    let _ = self.refuse(&id, &refusal, None);
                     break;
                 }
             };

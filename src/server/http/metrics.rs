@@ -139,7 +139,7 @@ fn rooms(text: &mut Text, shared: &Shared) {
         ];
         text.sample("endort_room_info", &labels, 1.0);
     }
-    let figures: [Figure<RoomInfo>; 12] = [
+    let figures: [Figure<RoomInfo>; 11] = [
         ("endort_room_fps", "gauge", "Pictures per second.", |info| info.figures.fps),
         ("endort_room_frames_total", "counter", "Pictures presented.", |info| {
             info.figures.frames_processed as f64
@@ -165,12 +165,20 @@ fn rooms(text: &mut Text, shared: &Shared) {
             info.figures.target_fps
         }),
         ("endort_room_max_latency_seconds", "gauge", "The latency budget.", |info| info.max_latency_ms / 1e3),
-        ("endort_room_source_up", "gauge", "1 while pictures come.", |info| {
-            f64::from(u8::from(matches!(info.state, State::Running | State::Stalled)))
-        }),
     ];
     let all: Vec<_> = infos.iter().map(|info| (info.room.as_str(), info)).collect();
     per_room(text, &figures, &all);
+    text.family("endort_room_source_up", "gauge", "1 while pictures come.");
+    for (room, info) in rooms.iter().zip(&infos) {
+        // A room whose AI was given up has failed, and its pictures go on; one that is over has failed as a whole.
+        let comes = match info.state {
+            State::Running | State::Stalled => true,
+            State::Failed => !room.is_over(),
+            State::Starting | State::Reconnecting | State::Stopped => false,
+        };
+        let labels = [("room", info.room.as_str())];
+        text.sample("endort_room_source_up", &labels, f64::from(u8::from(comes)));
+    }
     let recorded: [Figure<Recording>; 4] = [
         ("endort_room_recording", "gauge", "1 while the room is recorded.", |recording| {
             f64::from(u8::from(recording.state == RecordingState::Recording))

@@ -6,7 +6,9 @@ mod multipart;
 mod openapi;
 mod streams;
 
+use std::fs::Permissions;
 use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -96,6 +98,7 @@ impl Http {
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("endort-")
+            .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(|error| super::unusable("a temporary folder", &error))?;
         let path = folder.path().join("http");
@@ -201,7 +204,7 @@ fn answer(method: &str, path: &str, asked: &Asked, shared: &Arc<Shared>) -> Repl
         Call::OpenApi => Reply::json(200, &openapi::document(!shared.tokens.are_absent())),
         Call::Metrics => Reply::new(200, metrics::MEDIA_TYPE, metrics::text(shared).into_bytes()),
         Call::Health => health(200, "ok", shared),
-        Call::Ready if shared.stop.is_cancelled() => health(503, "stopping", shared),
+        Call::Ready if shared.rooms.are_closed() => health(503, "stopping", shared),
         Call::Ready => health(200, "ok", shared),
         Call::DeviceInfo => match (shared.device)() {
             Ok(device) => Reply::json(200, &device),

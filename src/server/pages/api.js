@@ -76,7 +76,7 @@ export function watch(room, parameters, on) {
     socket = null;
   };
   const back = ({ persisted }) => {
-    if (persisted) connect();
+    if (persisted && !socket) connect();
   };
   addEventListener("pagehide", leave);
   addEventListener("pageshow", back);

@@ -143,7 +143,8 @@ const screen = player(byId("video"), {
 /** Has pictures come in the best way that there is now; none, of a room that is over. */
 function watch() {
   const best = plays(info?.video) && !videoFailed ? "fmp4" : "jpeg";
-  const wanted = info && api.goesOn(info) ? `${info.stream_id} ${best}` : null;
+  // A page that nobody sees plays nothing; a browser would collect its video.
+  const wanted = info && api.goesOn(info) && !document.hidden ? `${info.stream_id} ${best}` : null;
   if (wanted === watched) return;
   watched = wanted;
   way = wanted && best;
@@ -196,7 +197,8 @@ function present(now) {
     const found = own(shown);
     const drawn = info?.ai_off ? null : found ?? before(shown);
     const detections = drawn?.detections ?? [];
-    draw(overlay, showFindings ? detections : [], width, height);
+    // Where the size changes on the way, the video's is said only once.
+    draw(overlay, showFindings ? detections : [], drawn?.width ?? width, drawn?.height ?? height);
     stage.dataset.frame = shown.frame_id ?? found?.frame_id ?? -1;
     stage.dataset.findingsFrame = drawn?.frame_id ?? -1;
     stage.dataset.findings = detections.length;
@@ -314,7 +316,7 @@ async function refresh() {
       connected = false;
       unsay(t("offline"));
     }
-    document.body.classList.toggle("offline", !connected && (!info || api.goesOn(info)));
+    document.body.classList.toggle("offline", !connected && !document.hidden && (!info || api.goesOn(info)));
     // Thumbnails can wait for the next time.
     if (found?.findings) await refreshFindings().catch(() => {});
   } finally {
@@ -372,6 +374,8 @@ form.addEventListener("submit", async (event) => {
     problem.hidden = false;
   }
 });
+
+document.addEventListener("visibilitychange", watch);
 
 requestAnimationFrame(present);
 refresh();

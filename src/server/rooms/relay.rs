@@ -68,6 +68,11 @@ impl Relay {
         self.video().as_ref().map(|video| video.media_type.clone())
     }
 
+    /// The source gives no packets any more; whether there was video until then.
+    pub(super) fn forget(&self) -> bool {
+        self.video().take().is_some()
+    }
+
     /// Packets that were lost because viewers' video was not written in time.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)

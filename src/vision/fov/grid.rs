@@ -29,6 +29,9 @@ const TRIM: f64 = 0.15;
 /// Components smaller than this share of the frame are no endoscope's picture.
 const SMALLEST: f64 = 0.08;
 
+/// Rows and columns of cells from which on a region is tissue, and no line of letters.
+const PATCH: usize = 12;
+
 /// One cell's colour: luma in full range, chroma around 0.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
@@ -204,9 +207,42 @@ impl Grid {
         }
     }
 
+    /// From where to where tissue is seen in each row of `lit`: the largest connected region, and others that are too
+    /// large for letters.
+    pub fn seen(&mut self, lit: &[bool]) -> Vec<Option<(usize, usize)>> {
+        self.consolidate(lit);
+        let mut largest: Option<(usize, Component)> = None;
+        let mut seen = vec![None; self.rows];
+        self.components(|count, component| {
+            let extent = |profile: &[usize]| profile.iter().filter(|&&cells| cells > 0).count();
+            if extent(&component.rows).min(extent(&component.columns)) >= PATCH {
+                join(&mut seen, &component.spans);
+            } else if largest.as_ref().is_none_or(|(most, _)| count > *most) {
+                largest = Some((count, component));
+            }
+        });
+        // In a dark moment nothing may be as large as that.
+        if seen.iter().all(Option::is_none)
+            && let Some((_, component)) = largest
+        {
+            seen = component.spans;
+        }
+        seen
+    }
+
     /// The largest 4-connected component of `solid`, which is used up.
     fn largest_component(&mut self) -> Option<Component> {
         let mut best: Option<(usize, Component)> = None;
+        self.components(|count, component| {
+            if best.as_ref().is_none_or(|(most, _)| count > *most) {
+                best = Some((count, component));
+            }
+        });
+        best.map(|(_, component)| component)
+    }
+
+    /// Calls `each` with the number of cells of every 4-connected component of `solid`, which is used up.
+    fn components(&mut self, mut each: impl FnMut(usize, Component)) {
         for first in 0..self.solid.len() {
             if !self.solid[first] {
                 continue;
@@ -236,11 +272,18 @@ impl Grid {
                     }
                 }
             }
-            if best.as_ref().is_none_or(|(most, ..)| count > *most) {
-                best = Some((count, Component { rows, columns, spans }));
-            }
+            each(count, Component { rows, columns, spans });
         }
-        best.map(|(_, component)| component)
+    }
+}
+
+/// Lets each span reach over both.
+fn join(spans: &mut [Option<(usize, usize)>], more: &[Option<(usize, usize)>]) {
+    for (span, more) in spans.iter_mut().zip(more) {
+        if let Some((from, to)) = more {
+            let (first, last) = span.unwrap_or((*from, *to));
+            *span = Some((first.min(*from), last.max(*to)));
+        }
     }
 }
 

@@ -118,6 +118,12 @@ impl FieldOfView {
         (*crop != Crop::whole(self.frame.0, self.frame.1)).then_some(shape)
     }
 
+    /// The part of `shape` in which the last frame shows tissue. A picture that has become smaller frees room for
+    /// letters, in which nothing is tissue any more, long before that is forgotten.
+    pub fn seen_of(&mut self, shape: &Shape) -> Shape {
+        shape.where_seen(&self.grid.seen(&self.lit), MARGIN)
+    }
+
     /// Whether letters stand where the known picture was: most of it is dark, and what is lit is more than glints.
     /// What is lit beside it does not count: panels stay while the picture is dark.
     fn is_covered(&self) -> bool {

@@ -47,6 +47,21 @@ impl Shape {
         Self { frame, step, rows: rows.collect() }
     }
 
+    /// The part of it in which something is seen now, given from where to where that is in each row of cells, and
+    /// `margin` cells around.
+    pub(super) fn where_seen(&self, seen: &[Option<(usize, usize)>], margin: usize) -> Self {
+        let rows = self.rows.iter().enumerate().map(|(row, &(from, to))| {
+            let near = row.saturating_sub(margin)..(row + margin + 1).min(seen.len());
+            let near = || seen.get(near.clone()).unwrap_or_default().iter().flatten();
+            let first = near().map(|(first, _)| *first).min().unwrap_or(usize::MAX);
+            let last = near().map(|(_, last)| *last).max().unwrap_or(0);
+            let from = from.max(first.saturating_sub(margin).saturating_mul(self.step));
+            let to = to.min((last + margin) * self.step);
+            if from < to { (from, to) } else { (0, 0) }
+        });
+        Self { rows: rows.collect(), ..*self }
+    }
+
     /// Pixels inside.
     pub fn area(&self) -> usize {
         self.rows.iter().map(|(from, to)| (to - from) * self.step).sum()

@@ -224,6 +224,11 @@ impl Recorder {
             }
             Step::Frame(frame) => frame,
         };
+        // Frames come only where no packets do: the source was opened again and is coded in no way that can be kept.
+        if writing.pair.as_ref().is_some_and(Pair::keeps_packets) {
+            self.finish(writing)?;
+            writing.stream = None;
+        }
         let pair = match (&mut writing.pair, &writing.info) {
             (Some(pair), _) => pair,
             (None, Some(info)) => {

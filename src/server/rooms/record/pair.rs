@@ -96,6 +96,11 @@ impl Pair {
         [VIDEO, RECORDS].map(|ending| format!("{}.{ending}", self.stem))
     }
 
+    /// Whether packets are kept as they come, and frames are not written.
+    pub(super) fn keeps_packets(&self) -> bool {
+        matches!(self.video, Video::Kept(_))
+    }
+
     /// Frames and records so far.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.frames, self.written)

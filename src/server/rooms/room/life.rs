@@ -83,11 +83,14 @@ impl Room {
     fn attempts(self: &Arc<Self>, mut analyzer: Option<Watched>) {
         let mut failures = Failures::default();
         loop {
-            let outcome = self.attempt(analyzer.as_mut());
+            let mut broken_off = false;
+            let outcome = self.attempt(analyzer.as_mut(), &mut broken_off);
             let error = match outcome {
                 Ok(()) if self.cancel.is_cancelled() => return self.end(State::Stopped, None),
                 Ok(()) => return self.end(State::Stopped, Some("the source has ended".to_owned())),
                 Err(Error::Cancelled) => return self.end(State::Stopped, None),
+                // To play it from the beginning again would show an old examination as if it went on.
+                Err(error) if broken_off => return self.end(State::Failed, Some(error.to_string())),
                 Err(error) => error.to_string(),
             };
             if failures.count(Instant::now()) {
@@ -130,9 +133,11 @@ impl Room {
         self.set(state, detail);
     }
 
-    /// Opens the source and drives it through the lanes until it ends.
-    fn attempt(self: &Arc<Self>, analyzer: Option<&mut Watched>) -> Result<()> {
+    /// Opens the source and drives it through the lanes until it ends. `broken_off` is set for a recording that fails after
+    /// its first picture.
+    fn attempt(self: &Arc<Self>, analyzer: Option<&mut Watched>, broken_off: &mut bool) -> Result<()> {
         let source = self.open()?;
+        let live = source.info().live;
         {
             let mut status = self.status();
             (status.width, status.height) = (source.info().width, source.info().height);
@@ -150,16 +155,10 @@ impl Room {
         };
         let mut outlet = Outlet::new(self);
         let analyzer = analyzer.map(|analyzer| analyzer as &mut dyn Analyzer);
-        let report = pipeline::run(
-            source,
-            analyzer,
-            &mut outlet,
-            &options,
-            &self.clock,
-            &self.cancel,
-            &self.progress,
-        )?;
-        report.source_lost.map_or(Ok(()), Err)
+        let report =
+            pipeline::run(source, analyzer, &mut outlet, &options, &self.clock, &self.cancel, &self.progress);
+        *broken_off = !live && outlet.has_begun();
+        report?.source_lost.map_or(Ok(()), Err)
     }
 
     /// Opens the source. A camera or an address that is not there yet is tried until it is.

@@ -79,6 +79,11 @@ impl<'a> Outlet<'a> {
         room.veil.iter().for_each(|veil| lock(veil).shown.clear());
         Self { room, first: true }
     }
+
+    /// Whether it has got a picture.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.first
+    }
 }
 
 impl Sink for Outlet<'_> {
@@ -86,6 +91,9 @@ impl Sink for Outlet<'_> {
         let room = self.room;
         room.stats().picture(room.since(frame.captured));
         room.relay.advance(frame.pts.as_ms(), (frame.picture.width(), frame.picture.height()));
+        if !room.tap.flows() && room.relay.forget() {
+            room.tell();
+        }
         match &room.veil {
             None => room.show(frame),
             Some(veil) => {
