@@ -49,7 +49,9 @@ generate: packages
 docs: build
 	tools/refresh-docs target/release/endort
 
-install: build
+# after make build, so that it can run as root where only you have Rust
+install:
+	@test -x target/release/endort || { echo "run make build first"; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
 	install target/release/endort $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/

@@ -1,7 +1,7 @@
 //! One picture in, its findings out.
 //!
 //! ```text
-//! cargo run --release --example frame_processor -- samples/ground-truth/images/*.png
+//! cargo run --release --example frame_processor -- samples/ground-truth/images/*.jpg
 //! ```
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
