@@ -1,4 +1,4 @@
-"""Frames on disk, the field of view, and the letterbox that the product applies."""
+"""Frames on disk, and the letterbox that the product applies."""
 
 import csv
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from fov import find_fov
 
 CENTRES = ("C1", "C2", "C3", "C4", "C5")
 
@@ -32,51 +34,6 @@ def read_mask(path):
     if mask is None:
         raise ValueError(f"cannot read {path}")
     return (mask > 127).astype(np.uint8)
-
-
-def trim(region, luma):
-    """Cut ends that are thin for long and lie on a flat ground: a panel that touches the picture.
-    The picture's own round edge is short, and its dark parts are not flat. How thin is the product's own
-    rule; more would cut tissue off beside a black box drawn over the picture."""
-    profile = region.sum(0)
-    full = np.flatnonzero(profile >= 0.15 * profile.max())
-    first, last, n = int(full[0]), int(full[-1]) + 1, len(profile)
-
-    def panel(part):
-        ground = luma[:, part][~region[:, part]].astype(np.int16)
-        return len(ground) > 0 and np.mean(np.abs(ground - np.median(ground)) <= 3) > 0.85
-
-    if first <= 0.1 * n or not panel(slice(0, first)):
-        first = 0
-    if n - last <= 0.1 * n or not panel(slice(last, n)):
-        last = n
-    return first, last
-
-
-def find_fov(rgb, side=160, level=30):
-    """Bounding box (x0, y0, x1, y1) of the largest bright connected region of the luma plane."""
-    h, w = rgb.shape[:2]
-    s = side / max(h, w)
-    plane = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(plane, (max(1, round(w * s)), max(1, round(h * s))), interpolation=cv2.INTER_AREA)
-    bright = (cv2.blur(small, (3, 3)) > level).astype(np.uint8)
-    # close holes (dark lumen), then open away text and thin bridges to panels
-    bright = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    bright = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((13, 13), np.uint8))
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=4)
-    if n < 2:
-        return 0, 0, w, h
-    best = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    x, y, bw, bh, _ = stats[best]
-    if bw * bh < 0.15 * small.size:
-        return 0, 0, w, h
-    region = labels[y:y + bh, x:x + bw] == best
-    luma = small[y:y + bh, x:x + bw]
-    a, b = trim(region, luma)
-    c, d = trim(region.T, luma.T)
-    x, y, bw, bh = x + a, y + c, b - a, d - c
-    fx, fy = w / small.shape[1], h / small.shape[0]
-    return (int(x * fx), int(y * fy), min(w, int(np.ceil((x + bw) * fx))), min(h, int(np.ceil((y + bh) * fy))))
 
 
 def letterbox(rgb, width, height):

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from data import find_fov, letterbox, read_mask, read_rgb
+from data import letterbox, read_mask, read_rgb
+from fov import find_fov
 
 
 def sigmoid(x):

@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data import find_fov, read_mask, read_rgb
+from data import read_mask, read_rgb
 from evaluate import Package, components
+from fov import find_fov
 
 MASKS = (0.3, 0.4, 0.5, 0.6, 0.7)
 FRAMES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -50,7 +50,7 @@ def parse():
     p.add_argument("--teacher", default="", help="checkpoints whose mean mask is learned too, for instance A/final.pt,B/final.pt")
     p.add_argument("--teacher-share", type=float, default=0.5, help="of the mask's target that is the teacher's")
     p.add_argument("--init", default="", help="start from an exported polyp-lite.onnx instead of the ImageNet weights")
-    p.add_argument("--overfit", type=int, default=0, help="check: this many frames, no augmentation of colour or shape")
+    p.add_argument("--overfit", type=int, default=0, help="check: train on this many frames alone")
     return p.parse_args()
 
 
