@@ -185,6 +185,13 @@ impl Input {
         (rate.num > 0 && rate.den > 0).then_some((rate.num, rate.den))
     }
 
+    /// Ticks after which the container's clock begins anew, such as 2^33 in MPEG-TS.
+    pub(crate) fn clock_range(&self) -> Option<i64> {
+        // SAFETY: the stream is valid.
+        let bits = unsafe { (*self.stream_ptr()).pts_wrap_bits };
+        (16..63).contains(&bits).then(|| 1 << bits)
+    }
+
     /// Whether the container has no times, so that FFmpeg counts frames instead, 25 to a second.
     pub(crate) fn has_no_times(&self) -> bool {
         // SAFETY: an opened context has an input format.

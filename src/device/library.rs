@@ -10,8 +10,10 @@ use super::board::UNKNOWN_ARCH;
 use super::root::Root;
 
 /// Folders that `ld.so` searches on its own (ld.so(8)), besides the one of the architecture.
-const SYSTEM_FOLDERS: [&str; 6] =
-    ["/lib", "/usr/lib", "/usr/local/lib", "/lib64", "/usr/lib64", "/usr/local/lib64"];
+const SYSTEM_FOLDERS: [&str; 5] = ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib64"];
+const LOCAL: &str = "/usr/local/lib";
+/// Architectures whose folders are known.
+const ARCHITECTURES: [&str; 5] = ["x86_64", "x86", "aarch64", "arm", "riscv64"];
 /// Folders where vendors put their libraries without telling `ld.so`. `*` stands for any one name.
 const VENDOR_FOLDERS: [&str; 14] = [
     "/usr/local/cuda/lib64",
@@ -280,7 +282,13 @@ pub(crate) fn system_folders(arch: &str) -> Vec<String> {
     let debian = triplets(arch)
         .iter()
         .flat_map(|triplet| ["/usr/local/lib", "/lib", "/usr/lib"].map(|base| format!("{base}/{triplet}")));
-    debian.chain(SYSTEM_FOLDERS.map(str::to_owned)).collect()
+    // What an administrator puts there comes before what the distribution has, as ld.so.conf usually says.
+    std::iter::once(LOCAL.to_owned()).chain(debian).chain(SYSTEM_FOLDERS.map(str::to_owned)).collect()
+}
+
+/// Whether endort's runtimes look into this folder by themselves.
+pub(super) fn is_system_folder(folder: &str) -> bool {
+    ARCHITECTURES.iter().any(|arch| system_folders(arch).iter().any(|known| known == folder))
 }
 
 /// Debian's folder names for an architecture.

@@ -1,6 +1,7 @@
 //! Which of endort's runtimes executes on which accelerator, and what it needs to be there.
 
 use super::info::{AcceleratorKind, RuntimeFound};
+use super::library::is_system_folder;
 use super::probe::Hurdle;
 use super::recommend::Build;
 use super::target::Target;
@@ -129,10 +130,7 @@ pub(super) fn folder_to_name(found: &RuntimeFound) -> Option<String> {
     let unasked = match found.found_by.as_str() {
         "known folder" | "Python package" => false,
         // The system's loader finds a plain name wherever it looks; a version, only where endort looks itself.
-        "library path" => {
-            let system = ["/lib", "/usr/lib", "/usr/local/lib"].iter().any(|base| folder.starts_with(base));
-            system || file.ends_with(".so") || file.ends_with(".dylib")
-        }
+        "library path" => is_system_folder(folder) || file.ends_with(".so") || file.ends_with(".dylib"),
         _ => true,
     };
     (!unasked).then(|| folder.to_owned())

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::builtin;
+use crate::config::Precision;
 
 /// Where an optimized package came from, how it was made and what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,23 @@ pub struct Optimization {
     pub results: serde_json::Value,
 }
 
+impl Optimization {
+    /// Of a package that is not written yet, what runtimes need to know: the number format that it holds.
+    pub fn holding(precision: Precision) -> Self {
+        Self {
+            endort: String::new(),
+            target: String::new(),
+            precision: precision.as_str().to_owned(),
+            source: SourceModel { model: String::new(), sha256: String::new() },
+            settings: OptimizationSettings::default(),
+            calibration: None,
+            tflite: None,
+            engine: None,
+            results: serde_json::Value::Null,
+        }
+    }
+}
+
 /// The model that an optimized package was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceModel {
@@ -53,7 +71,7 @@ impl SourceModel {
 }
 
 /// How a package was made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OptimizationSettings {
     /// Width and height of the network's input.
     pub input_size: [usize; 2],

@@ -26,6 +26,7 @@ use crate::format::tflite::{self, Weights};
 use crate::graph::passes::int8::{self, Method, Scheme, Share};
 use crate::graph::{Graph, passes};
 use crate::model::manifest::Layout;
+use crate::model::optimization::Optimization;
 use crate::model::{Artifact, Format, Package};
 use crate::runtime::onnxruntime;
 use calibrate::{Calibrated, Request};
@@ -98,8 +99,10 @@ pub struct Made {
 impl Made {
     /// The package as `runtime` gets it when it is loaded: with the TFLite file where there is one, but for
     /// ONNX Runtime, which takes the twin.
-    pub fn as_loaded_by(&self, runtime: &str) -> Package {
+    pub fn as_loaded_by(&self, runtime: &str, precision: Precision) -> Package {
         let mut package = self.package.clone();
+        // Some compute in what it holds.
+        package.manifest.optimization = Some(Optimization::holding(precision));
         if let Some(bytes) = self.tflite.as_ref().filter(|_| !runtime.starts_with(onnxruntime::NAME)) {
             package.artifact = Artifact { format: Format::Tflite, bytes: bytes.clone(), path: None };
         }

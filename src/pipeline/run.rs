@@ -141,6 +141,9 @@ pub fn run(
     report.ai_failure = shared.ai_failure.take();
     report.source_lost = shared.source_lost.take();
     report.cancelled = cancel.is_cancelled();
+    if report.cancelled || report.source_lost.is_some() {
+        sink.cut();
+    }
     sink.finish()?;
     Ok(report)
 }

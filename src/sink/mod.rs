@@ -51,6 +51,10 @@ pub trait Sink: Send {
         let _ = off;
     }
 
+    /// The source was not read to its end: what goes on beside its pictures ends with them. Comes before
+    /// [`finish`](Self::finish).
+    fn cut(&mut self) {}
+
     /// All went well: make the output whole and final. Not called after a failure, so that what is
     /// dropped without it leaves nothing under a final name.
     fn finish(&mut self) -> Result<()> {

@@ -112,11 +112,6 @@ impl VideoSink {
         &self.notes
     }
 
-    /// The pictures end before their source does, because it was not read to its end: so does the sound.
-    pub fn cut(&mut self) {
-        self.cut = true;
-    }
-
     /// What FFmpeg refuses by itself concerns this recording alone; what the operating system refuses may concern all.
     fn write_error(&self, error: AvError) -> Error {
         if error.is_refusal() {
@@ -130,6 +125,10 @@ impl VideoSink {
 impl Sink for VideoSink {
     fn wants_overlay(&self) -> bool {
         true
+    }
+
+    fn cut(&mut self) {
+        self.cut = true;
     }
 
     fn picture(&mut self, frame: &Frame) -> Result<()> {
@@ -261,10 +260,12 @@ impl VideoSink {
         if !self.options.audio {
             return None;
         }
-        if self.origin.is_none() && self.info.sound {
-            self.notes.push("sound left out: the source can be read only once".to_owned());
-        }
-        let input = self.open_origin(Medium::Audio)?;
+        let Some(input) = self.open_origin(Medium::Audio) else {
+            if self.info.sound {
+                self.notes.push("sound left out: the source cannot be read a second time".to_owned());
+            }
+            return None;
+        };
         let codec = input.codec_name();
         match Audio::add(input, muxer, shift_us) {
             Ok(audio) => {

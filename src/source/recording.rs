@@ -23,12 +23,14 @@ pub struct Recording {
     url: CString,
     /// Of an address.
     scheme: Option<String>,
+    cancel: Cancel,
 }
 
 impl Recording {
     /// The recording at `location`, if it is one that can be read twice: a file, also as standard input, or on a web
     /// server.
-    pub fn of(location: &Location, info: &SourceInfo) -> Option<Self> {
+    /// `cancel` ends waiting for it.
+    pub fn of(location: &Location, info: &SourceInfo, cancel: &Cancel) -> Option<Self> {
         match location {
             Location::File(path) if path.is_file() => Self::file(path),
             Location::Stdin => {
@@ -38,7 +40,8 @@ impl Recording {
             }
             Location::Address(address) if !info.live => {
                 let scheme = address.split("://").next()?.to_ascii_lowercase();
-                Some(Self { url: CString::new(address.as_str()).ok()?, scheme: Some(scheme) })
+                let url = CString::new(address.as_str()).ok()?;
+                Some(Self { url, scheme: Some(scheme), cancel: cancel.clone() })
             }
             // A pipe and a camera cannot be opened a second time.
             Location::File(_) | Location::Address(_) | Location::Device(_) | Location::Synthetic(_) => None,
@@ -47,14 +50,14 @@ impl Recording {
 
     /// The recording in a file; `None` for a name that FFmpeg cannot take.
     pub fn file(path: &Path) -> Option<Self> {
-        Some(Self { url: file_url(path).ok()?, scheme: None })
+        Some(Self { url: file_url(path).ok()?, scheme: None, cancel: Cancel::new() })
     }
 
     /// Its stream of this kind, if it has one.
     pub(crate) fn open(&self, medium: Medium) -> Option<Input> {
         let timeout = self.scheme.as_ref().map(|_| TIMEOUT);
         let options = self.scheme.as_ref().map_or_else(Dict::new, |scheme| network_options(scheme, TIMEOUT));
-        let watch = Watch::new(Cancel::new(), timeout);
+        let watch = Watch::new(self.cancel.clone(), timeout);
         Input::open(Target::Url(self.url.clone()), options, medium, watch).ok().flatten()
     }
 }

@@ -38,9 +38,21 @@ pub fn redact(text: &str) -> String {
 
 /// An address behind its `scheme://`.
 fn redact_address(address: &str, out: &mut String) {
-    // The last '@' ends the credentials, since people forget to escape '@', '/', '?' and '#' in passwords: one in a
-    // query hides more than it has to. An '@' that starts the authority is multicast notation (`udp://@239.0.0.1`).
-    let host = match address.rfind('@') {
+    // The last '@' ends the credentials, since people forget to escape '@', '/', '?' and '#' in passwords. An '@' that
+    // starts the authority is multicast notation (`udp://@239.0.0.1`).
+    let query = address.find(['?', '#']).unwrap_or(address.len());
+    let end = match address.rfind('@') {
+        Some(at) if at > query => {
+            // Behind a path, and of a parameter, it is part of a value; neither, and it ends a password.
+            match (address[..query].contains('/'), address[query..at].contains('=')) {
+                (true, true) => address[..query].rfind('@'),
+                (false, false) => Some(at),
+                _ => return out.push_str("(hidden)"),
+            }
+        }
+        end => end,
+    };
+    let host = match end {
         Some(0) | None => address,
         Some(at) => &address[at + 1..],
     };
@@ -74,6 +86,13 @@ mod tests {
             ("rtsp://admin:p@ss/word@10.0.0.5/s", "rtsp://10.0.0.5/s"),
             ("rtsp://admin:Hik#2024@10.0.0.5/live", "rtsp://10.0.0.5/live"),
             ("rtsp://admin:S3cr?t@10.0.0.5/live?channel=1", "rtsp://10.0.0.5/live?channel=1"),
+            (
+                "tcp://10.0.0.5:1/live?user=admin&password=Hik@2024&channel=1",
+                "tcp://10.0.0.5:1/live?user=***&password=***&channel=1",
+            ),
+            ("http://admin:pw@10.0.0.5/live?password=Hik@2024", "http://10.0.0.5/live?password=***"),
+            ("rtsp://admin:p/w?x@10.0.0.5/live", "rtsp://(hidden)"),
+            ("rtsp://admin:p?a=b@10.0.0.5/live", "rtsp://(hidden)"),
             ("http://cam/video?token=abc&id=3", "http://cam/video?token=***&id=3"),
             (
                 "rtsp://cam/user=admin&password=x&channel=1&stream=0.sdp?",

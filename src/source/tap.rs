@@ -182,6 +182,12 @@ impl Tap {
         self.lock().stream.is_some()
     }
 
+    /// Whether no packets come, nor will of the present connection.
+    pub(crate) fn is_dry(&self) -> bool {
+        let state = self.lock();
+        state.stream.is_none() && state.pending.is_none()
+    }
+
     /// A connection was opened; `None` if its packets cannot be used.
     pub(crate) fn begin(&self, stream: Option<Stream>) {
         let mut state = self.lock();

@@ -43,6 +43,9 @@ pub(super) struct Opening {
     pub(super) timeout: Option<Duration>,
 }
 
+/// A clock that begins anew has run over where that leads on from the last time, to within a minute.
+const RUN_OVER_US: i64 = 60_000_000;
+
 /// Ticks of the times of arrival: milliseconds.
 const ARRIVAL_BASE: (i32, i32) = (1, 1000);
 
@@ -238,10 +241,7 @@ impl VideoSource {
                 if let Some(arrivals) = &mut self.arrivals {
                     arrivals.stamp(&mut self.packet);
                 }
-                // Without either, records have the recording's own times, and outputs follow its clock by themselves.
-                if self.info.live || self.options.tap.is_some() {
-                    self.follow_clock();
-                }
+                self.follow_clock();
                 if let Some(tap) = &self.options.tap {
                     tap.push(&self.packet);
                 }
@@ -263,13 +263,23 @@ impl VideoSource {
         Ok(())
     }
 
-    /// Lets a clock that starts again, as an encoder's does that was switched off, or that of MPEG-TS after 26 hours, go on
-    /// where the last packet ends: whoever keeps or shows packets needs times that rise.
+    /// Lets a clock go on that has run over, as that of MPEG-TS does after 26 hours. One that starts again, as an encoder's
+    /// does that was switched off, goes on where the last packet ends for whoever shows or keeps packets, which needs times
+    /// that rise; else records have the recording's own times, and outputs follow its clock by themselves.
     fn follow_clock(&mut self) {
         let Some(time) = self.packet.dts().or(self.packet.pts()) else { return };
         let mut time = time.saturating_add(self.behind);
         let newest = *self.newest.get_or_insert(time);
-        if newest.saturating_sub(time) > rescale(RESTART_US, MICROSECONDS, self.base) {
+        let follows = self.info.live || self.options.tap.is_some();
+        let run_over = self.input.clock_range().filter(|range| {
+            let apart = newest.saturating_sub(time.saturating_add(*range)).saturating_abs();
+            apart < rescale(RUN_OVER_US, MICROSECONDS, self.base)
+        });
+        if let Some(range) = run_over {
+            // FFmpeg has raised by as much already whatever is shown after that and decoded before.
+            self.behind = self.behind.saturating_add(range);
+            time = time.saturating_add(range);
+        } else if follows && newest.saturating_sub(time) > rescale(RESTART_US, MICROSECONDS, self.base) {
             let next = newest.saturating_add(self.packet.duration().or(self.interval).unwrap_or(1));
             self.behind = self.behind.saturating_add(next - time);
             time = next;

@@ -39,15 +39,17 @@ impl Deidentifier {
     pub fn next(&mut self, picture: &Picture) -> Option<Picture> {
         self.field.update(picture);
         self.shown = self.follow().map(|shape| self.field.seen_of(&shape));
-        self.cover(picture)
+        Some(covered(picture, self.shown.as_ref()?))
     }
 
-    /// A picture that was taken a moment ago, as far as the last one may be shown.
-    pub fn cover(&self, picture: &Picture) -> Option<Picture> {
-        let shape = self.shown.as_ref()?;
-        let mut covered = picture.clone();
-        shape.black_outside(&mut covered);
-        Some(covered)
+    /// What is shown of the last picture; `None` where that is nothing.
+    pub fn outline(&self) -> Option<&Shape> {
+        self.shown.as_ref()
+    }
+
+    /// A picture that was taken a moment ago, as far as it was shown then (in `outline`) and the last one may be now.
+    pub fn cover_again(&self, picture: &Picture, outline: &Shape) -> Option<Picture> {
+        Some(covered(picture, &self.shown.as_ref()?.intersection(outline)))
     }
 
     fn follow(&mut self) -> Option<Shape> {
@@ -78,6 +80,12 @@ impl Deidentifier {
         let grown = shape.area() as f64 > allowed.area() as f64 * (1.0 + GROWN);
         (!grown && same(&both, allowed)).then_some(both)
     }
+}
+
+fn covered(picture: &Picture, outline: &Shape) -> Picture {
+    let mut covered = picture.clone();
+    outline.black_outside(&mut covered);
+    covered
 }
 
 /// Whether two shapes differ by no more than edges do from frame to frame.
@@ -188,7 +196,7 @@ mod tests {
         (0..40).for_each(|_| drop(stream.next(&scope)));
         assert!(stream.next(&scope).is_some());
         assert!((0..400).all(|_| stream.next(&menu).is_none()));
-        assert!(stream.cover(&menu).is_none());
+        assert!(stream.outline().is_none());
         let back = (0..900).position(|_| stream.next(&scope).is_some());
         assert!(back.is_some(), "it is shown again once it has stood");
     }

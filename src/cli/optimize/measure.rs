@@ -35,7 +35,7 @@ impl Measured {
         observed: &Observed,
     ) -> Result<Self> {
         let cancel = &o.context.cancel;
-        let loaded = made.as_loaded_by(&o.engine.runtime);
+        let loaded = made.as_loaded_by(&o.engine.runtime, o.precision);
         let inputs = &observed.calibrated.kept;
         let mut outputs = vec![];
         let mut latency_ms = [0.0; 2];

@@ -117,7 +117,7 @@ impl<'a> Work<'a> {
         let default_policy = if info.live { Policy::NewestWins } else { Policy::EveryFrame };
         let options = RunOptions { policy: self.policy.unwrap_or(default_policy), ..self.options.clone() };
         let mut outputs = Outputs {
-            video: video(job, &info)?,
+            video: video(job, &info, cancel)?,
             results: self.results(job, &info)?,
             name: info.name.clone(),
             console: &self.context.console,
@@ -187,9 +187,9 @@ impl<'a> Work<'a> {
     }
 }
 
-fn video(job: &Job, info: &SourceInfo) -> Result<Option<VideoSink>> {
+fn video(job: &Job, info: &SourceInfo, cancel: &Cancel) -> Result<Option<VideoSink>> {
     let Some(path) = &job.video else { return Ok(None) };
-    let origin = Recording::of(&job.input.location, info);
+    let origin = Recording::of(&job.input.location, info, cancel);
     VideoSink::create(path, info, origin, VideoOptions::default()).map(Some)
 }
 
@@ -236,6 +236,10 @@ impl Sink for Outputs<'_> {
         self.video.as_ref().is_some_and(Sink::wants_overlay)
     }
 
+    fn cut(&mut self) {
+        self.video.iter_mut().for_each(Sink::cut);
+    }
+
     fn picture(&mut self, frame: &Frame) -> Result<()> {
         self.seen.frames += 1;
         let share = self.bar.advance(self.seen.frames);
@@ -269,9 +273,6 @@ impl Sink for Outputs<'_> {
             }
             let detail = "no frame could be decoded".to_owned();
             return Err(Error::Media { source_name: self.name.clone(), detail });
-        }
-        if self.cancel.is_cancelled() {
-            self.video.iter_mut().for_each(VideoSink::cut);
         }
         self.video.iter_mut().try_for_each(Sink::finish)?;
         self.results.iter_mut().try_for_each(|results| results.finish())?;

@@ -5,10 +5,13 @@
 //! (<https://protobuf.dev/programming-guides/encoding/>).
 
 use super::proto;
+use crate::graph::passes::fold_constants::MAX_CONSTANT_ELEMENTS;
 
 /// Most bytes that the parts of a file may take beside its own bytes: enough for a node with a dozen names and
 /// attributes, as many times as there may be nodes.
 const MAX_BYTES: usize = 256 << 20;
+/// Most bytes that tensors' integers may take.
+const MAX_VALUE_BYTES: usize = 4 * MAX_CONSTANT_ELEMENTS;
 
 /// A message of `proto`: what it takes, and which of its fields can be many.
 struct Layout {
@@ -22,9 +25,11 @@ enum Field {
     Text,
     /// Integers of variable length that take this much each.
     Integers(usize),
+    /// The same, as the values of a tensor.
+    Values(usize),
 }
 
-use Field::{Integers, Message, Text};
+use Field::{Integers, Message, Text, Values};
 
 static MODEL: Layout =
     Layout { bytes: size_of::<proto::Model>(), fields: &[(7, Message(&GRAPH)), (8, Message(&OPERATOR_SET))] };
@@ -44,7 +49,7 @@ static ATTRIBUTE: Layout =
     Layout { bytes: size_of::<proto::Attribute>(), fields: &[(5, Message(&TENSOR)), (8, Integers(8))] };
 static TENSOR: Layout = Layout {
     bytes: size_of::<proto::Tensor>(),
-    fields: &[(1, Integers(8)), (5, Integers(4)), (7, Integers(8)), (13, Message(&KEY_VALUE))],
+    fields: &[(1, Integers(8)), (5, Values(4)), (7, Values(8)), (13, Message(&KEY_VALUE))],
 };
 static KEY_VALUE: Layout = Layout { bytes: size_of::<proto::KeyValue>(), fields: &[] };
 static VALUE_INFO: Layout = Layout { bytes: size_of::<proto::ValueInfo>(), fields: &[(2, Message(&TYPE))] };
@@ -57,19 +62,26 @@ static DIMENSION: Layout = Layout { bytes: size_of::<proto::Dimension>(), fields
 /// Refuses a file that becomes too large. What is wrong with it otherwise, the decoder says: it comes no further than
 /// this does.
 pub(super) fn check(file: &[u8]) -> Result<(), String> {
-    let mut left = MAX_BYTES;
-    count(file, &MODEL, &mut left)
+    count(file, &MODEL, &mut Left { parts: MAX_BYTES, values: MAX_VALUE_BYTES })
+}
+
+/// What may still be taken.
+struct Left {
+    parts: usize,
+    values: usize,
 }
 
 /// Takes what `message` becomes from what is `left`.
-fn count(mut message: &[u8], layout: &Layout, left: &mut usize) -> Result<(), String> {
-    take(left, layout.bytes)?;
+fn count(mut message: &[u8], layout: &Layout, left: &mut Left) -> Result<(), String> {
+    take(&mut left.parts, layout.bytes)?;
     while let Some(key) = varint(&mut message) {
         let field = layout.fields.iter().find(|(number, _)| *number == key >> 3).map(|(_, field)| field);
         let skipped = match key & 7 {
             0 => {
-                if let Some(Integers(bytes)) = field {
-                    take(left, *bytes)?;
+                match field {
+                    Some(Integers(bytes)) => take(&mut left.parts, *bytes)?,
+                    Some(Values(bytes)) => take(&mut left.values, *bytes)?,
+                    _ => {}
                 }
                 varint(&mut message).map(|_| ())
             }
@@ -78,12 +90,9 @@ fn count(mut message: &[u8], layout: &Layout, left: &mut usize) -> Result<(), St
                 Some(part) => {
                     match field {
                         Some(Message(layout)) => count(part, layout, left)?,
-                        Some(Text) => take(left, size_of::<String>())?,
-                        // The last byte of each has its top bit clear.
-                        Some(Integers(bytes)) => {
-                            let integers = part.iter().filter(|&&byte| byte < 0x80).count();
-                            take(left, integers.saturating_mul(*bytes))?;
-                        }
+                        Some(Text) => take(&mut left.parts, size_of::<String>())?,
+                        Some(Integers(bytes)) => take(&mut left.parts, integers(part) * *bytes)?,
+                        Some(Values(bytes)) => take(&mut left.values, integers(part) * *bytes)?,
                         None => {}
                     }
                     Some(())
@@ -101,9 +110,15 @@ fn count(mut message: &[u8], layout: &Layout, left: &mut usize) -> Result<(), St
     Ok(())
 }
 
+/// How many of variable length there are: the last byte of each has its top bit clear.
+fn integers(packed: &[u8]) -> usize {
+    packed.iter().filter(|&&byte| byte < 0x80).count()
+}
+
 fn take(left: &mut usize, bytes: usize) -> Result<(), String> {
     *left = left.checked_sub(bytes).ok_or_else(|| {
-        format!("has so many nodes and values that they would take more than {} MiB", MAX_BYTES >> 20)
+        let (parts, values) = (MAX_BYTES >> 20, MAX_VALUE_BYTES >> 20);
+        format!("has more nodes and names than fit into {parts} MiB, or more integers than fit into {values}")
     })?;
     Ok(())
 }
@@ -132,9 +147,9 @@ mod tests {
 
     /// What a model takes by this count.
     fn weight(model: &proto::Model) -> usize {
-        let mut left = MAX_BYTES;
+        let mut left = Left { parts: MAX_BYTES, values: MAX_VALUE_BYTES };
         count(&model.encode_to_vec(), &MODEL, &mut left).unwrap();
-        MAX_BYTES - left
+        MAX_BYTES - left.parts + MAX_VALUE_BYTES - left.values
     }
 
     #[test]

@@ -126,8 +126,13 @@ impl Request {
         let openvino = start(options)?;
         let present = openvino.devices()?;
         let (device, runtime) = device(options, &present)?;
-        configure(&openvino, device, &present, computes_in(package, device), options)?;
-        let compiled = compile(&openvino, package, device)?;
+        let compiled = {
+            // What is set is set for the whole process, until the next engine sets it.
+            static COMPILING: Mutex<()> = Mutex::new(());
+            let _one_at_a_time = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
+            configure(&openvino, device, &present, computes_in(package, device), options)?;
+            compile(&openvino, package, device)?
+        };
         let graph = &package.graph;
         let moved = package.artifact.format == Format::Tflite;
         let inputs = openvino.ports(&compiled, false)?;

@@ -31,6 +31,8 @@ const SMALLEST: f64 = 0.08;
 
 /// Rows and columns of cells from which on a region is tissue, and no line of letters.
 const PATCH: usize = 12;
+/// Cells between two regions of one row in which no letters are read.
+const GAP: usize = 3;
 
 /// One cell's colour: luma in full range, chroma around 0.
 #[derive(Debug, Clone, Copy, Default)]
@@ -208,24 +210,22 @@ impl Grid {
     }
 
     /// From where to where tissue is seen in each row of `lit`: the largest connected region, and others that are too
-    /// large for letters.
+    /// large for letters, unless there is room for letters between them.
     pub fn seen(&mut self, lit: &[bool]) -> Vec<Option<(usize, usize)>> {
         self.consolidate(lit);
-        let mut largest: Option<(usize, Component)> = None;
-        let mut seen = vec![None; self.rows];
+        let mut found = Vec::new();
         self.components(|count, component| {
             let extent = |profile: &[usize]| profile.iter().filter(|&&cells| cells > 0).count();
-            if extent(&component.rows).min(extent(&component.columns)) >= PATCH {
-                join(&mut seen, &component.spans);
-            } else if largest.as_ref().is_none_or(|(most, _)| count > *most) {
-                largest = Some((count, component));
-            }
+            let is_patch = extent(&component.rows).min(extent(&component.columns)) >= PATCH;
+            found.push((count, is_patch, component.spans));
         });
-        // In a dark moment nothing may be as large as that.
-        if seen.iter().all(Option::is_none)
-            && let Some((_, component)) = largest
-        {
-            seen = component.spans;
+        found.sort_unstable_by_key(|(count, ..)| std::cmp::Reverse(*count));
+        let mut seen = vec![None; self.rows];
+        for (place, (_, is_patch, spans)) in found.iter().enumerate() {
+            // In a dark moment nothing may be as large as a patch.
+            if place == 0 || (*is_patch && is_near(&seen, spans)) {
+                join(&mut seen, spans);
+            }
         }
         seen
     }
@@ -275,6 +275,14 @@ impl Grid {
             each(count, Component { rows, columns, spans });
         }
     }
+}
+
+/// Whether nowhere in a row there is room for letters between the two.
+fn is_near(spans: &[Option<(usize, usize)>], more: &[Option<(usize, usize)>]) -> bool {
+    spans.iter().zip(more).all(|(a, b)| match (a, b) {
+        (Some((from, to)), Some((first, last))) => *first <= to + GAP && *from <= last + GAP,
+        _ => true,
+    })
 }
 
 /// Lets each span reach over both.

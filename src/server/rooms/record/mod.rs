@@ -224,8 +224,12 @@ impl Recorder {
             }
             Step::Frame(frame) => frame,
         };
-        // Frames come only where no packets do: the source was opened again and is coded in no way that can be kept.
-        if writing.pair.as_ref().is_some_and(Pair::keeps_packets) {
+        if let Some(pair) = writing.pair.as_ref().filter(|pair| pair.keeps_packets()) {
+            // One that has waited, of a connection before this one.
+            if pair.has_passed(&frame) {
+                return Ok(());
+            }
+            // Frames come only where no packets do: the source was opened again and is coded in no way that can be kept.
             self.finish(writing)?;
             writing.stream = None;
         }

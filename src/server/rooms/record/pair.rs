@@ -101,6 +101,11 @@ impl Pair {
         matches!(self.video, Video::Kept(_))
     }
 
+    /// Whether a frame is not after all pictures that have been written.
+    pub(super) fn has_passed(&self, frame: &Frame) -> bool {
+        frame.pts.as_ms() <= self.end_ms
+    }
+
     /// Frames and records so far.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.frames, self.written)

@@ -12,16 +12,16 @@ use crate::server::api::{Message, State};
 use crate::server::rooms::push::Inlet;
 use crate::sink::{AiOff, Sink};
 use crate::vision::deidentify::Deidentifier;
+use crate::vision::fov::Shape;
 
-/// Shown frames that are remembered. A larger field of view is shown only once it has stood for as many, so that
-/// today's outline is no wider than each of them could have had.
+/// Shown frames whose outlines are remembered.
 const REMEMBERED: usize = 30;
 
 /// Keeps back what is outside the endoscope's picture, and knows which frames it let through.
 #[derive(Debug, Default)]
 pub(super) struct Veil {
     deidentifier: Deidentifier,
-    shown: VecDeque<FrameId>,
+    shown: VecDeque<(FrameId, Shape)>,
 }
 
 impl Veil {
@@ -31,16 +31,14 @@ impl Veil {
         if self.shown.len() == REMEMBERED {
             self.shown.pop_front();
         }
-        self.shown.push_back(frame.id);
+        self.shown.push_back((frame.id, self.deidentifier.outline()?.clone()));
         Some(Frame { picture, ..frame.clone() })
     }
 
     /// A frame that was shown a moment ago, once more. What was withheld stays so, whatever has come since.
     fn again(&self, frame: &Frame) -> Option<Frame> {
-        if !self.shown.contains(&frame.id) {
-            return None;
-        }
-        let picture = self.deidentifier.cover(&frame.picture)?;
+        let (_, outline) = self.shown.iter().find(|(id, _)| *id == frame.id)?;
+        let picture = self.deidentifier.cover_again(&frame.picture, outline)?;
         Some(Frame { picture, ..frame.clone() })
     }
 }
@@ -91,7 +89,7 @@ impl Sink for Outlet<'_> {
         let room = self.room;
         room.stats().picture(room.since(frame.captured));
         room.relay.advance(frame.pts.as_ms(), (frame.picture.width(), frame.picture.height()));
-        if !room.tap.flows() && room.relay.forget() {
+        if room.tap.is_dry() && room.relay.forget() {
             room.tell();
         }
         match &room.veil {
