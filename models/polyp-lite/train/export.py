@@ -23,8 +23,8 @@ from torch import nn
 
 from net import MEAN, STD, MBConv, PolypLite, SepBlock, count
 
-VERSION = "0.3.0"
-THRESHOLDS = {"mask": 0.7, "frame": 0.4, "score": 0.5, "min_area": 0.001}
+VERSION = "0.4.0"
+THRESHOLDS = {"mask": 0.7, "frame": 0.3, "score": 0.8, "min_area": 0.001}
 
 
 class Graph:

@@ -1,10 +1,10 @@
-"""What each pair of thresholds `mask` and `frame` gives on frames that the model has not seen.
+"""What the thresholds `mask`, `frame` and `score` give on frames that the model has not seen.
 
     python thresholds.py --model FOLDER --data DATA/polypgen/C4 [--model … --data …] …
 
 Each --model is followed by the --data folder of the centre that was held out when it was trained (see
 `train.py --held-out`); frames of all pairs are pooled. Prints Dice and sensitivity over frames with a polyp and the
-share of polyp-free frames that report anything, and names the pair of the best Dice that keeps to --false-positives.
+share of polyp-free frames that report anything, and names those of the best Dice that keep to --false-positives.
 """
 
 import argparse
@@ -18,11 +18,12 @@ from evaluate import Package, components
 from fov import find_fov
 
 MASKS = (0.3, 0.4, 0.5, 0.6, 0.7)
+SCORES = (0.5, 0.75, 0.8, 0.85)
 FRAMES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def rows(package, folder):
-    """Per frame: its score, and per mask threshold (Dice, touches the polyp, any finding) as if the score sufficed."""
+    """Per frame: its score, and per `mask` and `score` (Dice, touches the polyp, any finding), whatever `frame` is."""
     for path in sorted((folder / "images").iterdir()):
         rgb = read_rgb(path)
         truth = read_mask(next((folder / "masks").glob(path.stem + ".*"))).astype(bool)
@@ -31,10 +32,11 @@ def rows(package, folder):
         found = []
         for threshold in MASKS:
             labels, parts = components(plane, box, threshold)
-            kept = [k for k, s, a in parts if s >= package.thresholds["score"] and a >= package.thresholds["min_area"]]
-            mask = np.isin(labels, kept) if kept else np.zeros(truth.shape, bool)
-            both, total = int((mask & truth).sum()), int(mask.sum() + truth.sum())
-            found.append((2 * both / total if total else 1.0, both > 0, bool(kept)))
+            for least in SCORES:
+                kept = [k for k, s, a in parts if s >= least and a >= package.thresholds["min_area"]]
+                mask = np.isin(labels, kept) if kept else np.zeros(truth.shape, bool)
+                both, total = int((mask & truth).sum()), int(mask.sum() + truth.sum())
+                found.append((2 * both / total if total else 1.0, both > 0, bool(kept)))
         yield bool(truth.any()), score, found
 
 
@@ -52,17 +54,17 @@ def main():
     polyps = [r for r in pooled if r[0]]
     clean = [r for r in pooled if not r[0]]
     print(f"{len(polyps)} frames with a polyp, {len(clean)} without")
-    print("mask  frame    Dice  sensitivity  false-positive frames")
+    print("mask  score  frame    Dice  sensitivity  false-positive frames")
     best = None
-    for i, mask in enumerate(MASKS):
+    for i, (mask, least) in enumerate((mask, least) for mask in MASKS for least in SCORES):
         for frame in FRAMES:
             dice = np.mean([f[i][0] if s >= frame else 0.0 for _, s, f in polyps])
             hit = np.mean([f[i][1] and s >= frame for _, s, f in polyps])
             false = np.mean([f[i][2] and s >= frame for _, s, f in clean]) if clean else 0.0
-            print(f"{mask:.2f}  {frame:5.2f}  {dice:.4f}  {hit:11.4f}  {false:21.4f}")
+            print(f"{mask:.2f}  {least:5.2f}  {frame:5.2f}  {dice:.4f}  {hit:11.4f}  {false:21.4f}")
             if false <= args.false_positives and (best is None or dice > best[0]):
-                best = (dice, mask, frame)
-    print("best within the limit:", "none" if best is None else f"mask {best[1]}, frame {best[2]}, Dice {best[0]:.4f}")
+                best = (dice, mask, least, frame)
+    print("best within the limit:", "none" if best is None else f"mask {best[1]}, score {best[2]}, frame {best[3]}, Dice {best[0]:.4f}")
 
 
 if __name__ == "__main__":
