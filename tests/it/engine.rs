@@ -151,7 +151,7 @@ fn sixteen_bits_by_candle_s_own_operators_stay_close() {
         // Of logits: where all are below one, they stand for doubt, and their own size is no measure.
         let scale = a.iter().fold(1.0f32, |most, value| most.max(value.abs()));
         let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f32::max);
-        assert!(apart <= 1e-2, "{apart}");
+        assert!(apart <= 2e-2, "{apart}");
         // Else it would have computed in 32 bits.
         assert!(apart > 1e-5, "{apart}");
     }
