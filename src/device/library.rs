@@ -12,8 +12,14 @@ use super::root::Root;
 /// Folders that `ld.so` searches on its own (ld.so(8)), besides the one of the architecture.
 const SYSTEM_FOLDERS: [&str; 5] = ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib64"];
 const LOCAL: &str = "/usr/local/lib";
-/// Architectures whose folders are known.
-const ARCHITECTURES: [&str; 5] = ["x86_64", "x86", "aarch64", "arm", "riscv64"];
+/// Debian's folder names by architecture.
+const TRIPLETS: [(&str, &[&str]); 5] = [
+    ("x86_64", &["x86_64-linux-gnu"]),
+    ("x86", &["i386-linux-gnu"]),
+    ("aarch64", &["aarch64-linux-gnu"]),
+    ("arm", &["arm-linux-gnueabihf", "arm-linux-gnueabi"]),
+    ("riscv64", &["riscv64-linux-gnu"]),
+];
 /// Folders where vendors put their libraries without telling `ld.so`. `*` stands for any one name.
 const VENDOR_FOLDERS: [&str; 14] = [
     "/usr/local/cuda/lib64",
@@ -279,8 +285,8 @@ impl<'a> Libraries<'a> {
 
 /// The system's own folders for libraries on an architecture, best first.
 pub(crate) fn system_folders(arch: &str) -> Vec<String> {
-    let debian = triplets(arch)
-        .iter()
+    let triplets = TRIPLETS.iter().filter(|(known, _)| *known == arch).flat_map(|(_, triplets)| *triplets);
+    let debian = triplets
         .flat_map(|triplet| ["/usr/local/lib", "/lib", "/usr/lib"].map(|base| format!("{base}/{triplet}")));
     // What an administrator puts there comes before what the distribution has, as ld.so.conf usually says.
     std::iter::once(LOCAL.to_owned()).chain(debian).chain(SYSTEM_FOLDERS.map(str::to_owned)).collect()
@@ -288,19 +294,7 @@ pub(crate) fn system_folders(arch: &str) -> Vec<String> {
 
 /// Whether endort's runtimes look into this folder by themselves.
 pub(super) fn is_system_folder(folder: &str) -> bool {
-    ARCHITECTURES.iter().any(|arch| system_folders(arch).iter().any(|known| known == folder))
-}
-
-/// Debian's folder names for an architecture.
-fn triplets(arch: &str) -> &'static [&'static str] {
-    match arch {
-        "x86_64" => &["x86_64-linux-gnu"],
-        "x86" => &["i386-linux-gnu"],
-        "aarch64" => &["aarch64-linux-gnu"],
-        "arm" => &["arm-linux-gnueabihf", "arm-linux-gnueabi"],
-        "riscv64" => &["riscv64-linux-gnu"],
-        _ => &[],
-    }
+    TRIPLETS.iter().any(|(arch, _)| system_folders(arch).iter().any(|known| known == folder))
 }
 
 /// Paths that a pattern names, in natural order; a `*` stands for any part of one name.

@@ -103,12 +103,28 @@ fn is_motion_jpeg(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("mjpg") || e.eq_ignore_ascii_case("mjpeg"))
 }
 
+/// Standard input's name where it is a file.
+pub(super) const STDIN: &str = "/dev/fd/0";
+
+pub(super) fn stdin() -> std::io::Result<File> {
+    std::io::stdin().as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// Whether it is a file, as the shell opens one: that can be searched, which MP4 files often need, and read twice; a pipe
+/// cannot.
+pub(super) fn is_file(handle: &File) -> bool {
+    handle.metadata().is_ok_and(|meta| meta.is_file())
+}
+
+/// What stands before `://`, in lower case.
+pub(super) fn scheme(address: &str) -> String {
+    address.split("://").next().unwrap_or_default().to_ascii_lowercase()
+}
+
 fn open_stdin(name: String, options: &OpenOptions, cancel: &Cancel) -> Result<Box<dyn Source>> {
-    let unreadable = Error::read("-");
-    let handle = std::io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(unreadable)?;
-    // A file that the shell opened can be searched, which MP4 files often need; a pipe cannot.
-    let is_file = handle.metadata().is_ok_and(|meta| meta.is_file());
-    let target = if is_file { Target::Url(file_url(Path::new("/dev/fd/0"))?) } else { Target::Pipe(handle) };
+    let handle = stdin().map_err(Error::read("-"))?;
+    let target =
+        if is_file(&handle) { Target::Url(file_url(Path::new(STDIN))?) } else { Target::Pipe(handle) };
     Ok(Box::new(VideoSource::open(recording(target, name, None), options, cancel)?))
 }
 
@@ -122,7 +138,7 @@ fn open_address(
         source_name: name.clone(),
         detail: "the address holds a NUL byte".to_owned(),
     })?;
-    let scheme = address.split("://").next().unwrap_or_default().to_ascii_lowercase();
+    let scheme = scheme(address);
     let (timeout, first_options, first_cancel) = (options.io_timeout, options.clone(), cancel.clone());
     let on_demand = matches!(scheme.as_str(), "http" | "https");
     if on_demand {

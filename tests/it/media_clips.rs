@@ -1,5 +1,6 @@
 //! Clips of many kinds, made by the `ffmpeg` program from its test sources.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -211,14 +212,16 @@ pub fn probe(path: &Path, args: &[&str]) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// The pictures as the `ffmpeg` program converts them to RGB, upright, one after the other.
-pub fn ffmpeg_rgb(path: &Path, filters: &str) -> Vec<u8> {
-    let out = Command::new("ffmpeg")
-        .args(["-hide_banner", "-loglevel", "error", "-i"])
-        .arg(path)
-        .args(["-vf", filters, "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
-        .output()
-        .unwrap();
+/// Runs `ffmpeg` and returns what it writes to `-`, if that is where it writes to.
+pub fn ffmpeg(args: impl IntoIterator<Item: AsRef<OsStr>>) -> Vec<u8> {
+    let quiet = ["-hide_banner", "-loglevel", "error", "-y"];
+    let out = Command::new("ffmpeg").args(quiet).args(args).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     out.stdout
+}
+
+/// The pictures as the `ffmpeg` program converts them to RGB, upright, one after the other.
+pub fn ffmpeg_rgb(path: &Path, filters: &str) -> Vec<u8> {
+    let convert = ["-vf", filters, "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"];
+    ffmpeg([OsStr::new("-i"), path.as_os_str()].into_iter().chain(convert.map(OsStr::new)))
 }

@@ -12,7 +12,7 @@ use endort::cancel::Cancel;
 use endort::source::{HwDecode, OpenOptions, SourceEvent, open};
 
 use super::camera::Camera;
-use super::media_clips::clip;
+use super::media_clips::{clip, ffmpeg};
 
 /// A port that nobody uses now.
 fn port() -> u16 {
@@ -223,18 +223,12 @@ fn sender(send: impl Fn(&mut TcpStream) -> std::io::Result<()> + Clone + Send + 
     port
 }
 
-fn made(args: &[&str]) -> Vec<u8> {
-    let run = Command::new("ffmpeg").args(["-loglevel", "error"]).args(args).arg("-").output().unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    run.stdout
-}
-
 #[test]
 fn pictures_that_are_coded_out_of_order_come_in_order() {
     for codec in ["mpeg2video", "mpeg4"] {
         let ramp = "color=black:size=160x120:rate=25:duration=3,format=gray,geq=lum='20+2*N',format=yuv420p";
-        let rest = ["-c:v", codec, "-bf", "2", "-q:v", "2", "-f", "mpegts"];
-        let bytes = made(&[&["-f", "lavfi", "-i", ramp][..], &rest].concat());
+        let rest = ["-c:v", codec, "-bf", "2", "-q:v", "2", "-f", "mpegts", "-"];
+        let bytes = ffmpeg([&["-f", "lavfi", "-i", ramp][..], &rest].concat());
         let port = sender(move |stream| {
             stream.write_all(&bytes)?;
             std::thread::sleep(Duration::from_secs(20));
@@ -253,7 +247,8 @@ fn pictures_that_are_coded_out_of_order_come_in_order() {
 
 #[test]
 fn a_camera_without_times_has_those_of_arrival() {
-    let picture = made(&["-f", "lavfi", "-i", "testsrc2=size=160x120", "-frames:v", "1", "-f", "mjpeg"]);
+    let picture =
+        ffmpeg(["-f", "lavfi", "-i", "testsrc2=size=160x120", "-frames:v", "1", "-f", "mjpeg", "-"]);
     let port = sender(move |stream| {
         let mut request = [0; 2048];
         let _ = stream.read(&mut request)?;

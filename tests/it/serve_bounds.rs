@@ -145,25 +145,27 @@ fn one_connection_too_many_is_turned_away_and_the_next_is_served() {
     assert!(small.hits("connections") >= 1);
 }
 
-#[test]
-fn one_session_too_many_is_refused_and_told_when_to_come_again() {
-    let small = Small::start(|limits| limits.websockets = 1);
+/// A session on a server that takes one; another is refused.
+fn the_only_session(small: &Small) -> TcpStream {
     let mut first = small.send(&upgrade());
     Answer::read(&mut first).status(101);
     let second = Answer::read(&mut small.send(&upgrade()));
     assert_eq!(second.header("retry-after"), Some("5"));
     second.problem(503);
+    first
+}
+
+#[test]
+fn one_session_too_many_is_refused_and_told_when_to_come_again() {
+    let small = Small::start(|limits| limits.websockets = 1);
+    let _first = the_only_session(&small);
     assert_eq!(small.hits("websockets"), 1);
 }
 
 #[test]
 fn one_client_too_many_that_sends_pictures_is_refused_and_the_place_is_given_back() {
     let small = Small::start(|limits| limits.senders = 1);
-    let mut first = small.send(&upgrade());
-    Answer::read(&mut first).status(101);
-    let second = Answer::read(&mut small.send(&upgrade()));
-    assert_eq!(second.header("retry-after"), Some("5"));
-    second.problem(503);
+    let first = the_only_session(&small);
     assert_eq!((small.hits("senders"), small.hits("websockets")), (1, 0));
     drop(first);
     let begin = Instant::now();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::camera::Camera;
-use crate::media_clips::{clip, probe};
+use crate::media_clips::{clip, ffmpeg, probe};
 use crate::program::Sandbox;
 use crate::serve::{API, Server};
 
@@ -258,12 +258,7 @@ fn a_camera_that_comes_back_uncoded_is_recorded_all_the_same() {
     let made = |codec: &[&str]| {
         let picture =
             ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=3", "-pix_fmt", "yuv420p"];
-        let rest = ["-f", "nut", "-"];
-        let mut ffmpeg = Command::new("ffmpeg");
-        let output =
-            ffmpeg.args(["-loglevel", "error"]).args(picture).args(codec).args(rest).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        output.stdout
+        ffmpeg([&picture[..], codec, &["-f", "nut", "-"]].concat())
     };
     let coded = made(&["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10"]);
     let raw = made(&["-c:v", "rawvideo"]);

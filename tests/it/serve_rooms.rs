@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::media_clips::clip;
+use crate::media_clips::{clip, ffmpeg};
 use crate::program::Sandbox;
 use crate::serve::{API, Server, png};
 use crate::serve_websocket::{BINARY, Client, FIN, TEXT, masked};
@@ -150,13 +150,9 @@ fn a_source_that_keeps_failing_fails_its_room_alone_and_a_recording_ends() {
 fn a_recording_that_breaks_off_is_not_played_again() {
     let sandbox = Sandbox::new();
     let (whole, part) = (sandbox.file("whole.mp4"), sandbox.file("part.mp4"));
-    let run = std::process::Command::new("ffmpeg")
-        .args(["-loglevel", "error", "-i"])
-        .arg(clip("h264_audio_long.mp4"))
-        .args(["-c", "copy", "-movflags", "+faststart"])
-        .arg(&whole)
-        .status();
-    assert!(run.unwrap().success());
+    let from = clip("h264_audio_long.mp4");
+    let copy = ["-c", "copy", "-movflags", "+faststart", whole.to_str().unwrap()];
+    ffmpeg([&["-i", from.to_str().unwrap()], &copy[..]].concat());
     let bytes = std::fs::read(&whole).unwrap();
     std::fs::write(&part, &bytes[..bytes.len() * 8 / 10]).unwrap();
     let server = Server::start_in(sandbox, &["--record", "kept"]);

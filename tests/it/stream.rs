@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::media_clips::{clip, ffmpeg_rgb, probe, probe_frames};
+use crate::media_clips::{clip, ffmpeg, ffmpeg_rgb, probe, probe_frames};
 use crate::program::{Finished, Sandbox};
 use crate::small_model;
 
@@ -421,7 +421,15 @@ fn a_clock_that_starts_again_goes_on_where_it_was_and_stops_no_batch() {
     sandbox.write("exams/a/twice.ts", [&part[..], &part].concat());
     // FFmpeg would take a fall by more than a minute for a clock that has run over.
     let late = sandbox.file("late.ts");
-    ffmpeg(&["-i", clip("h264_long.ts").to_str().unwrap(), "-c", "copy", "-output_ts_offset", "100"], &late);
+    ffmpeg([
+        "-i",
+        clip("h264_long.ts").to_str().unwrap(),
+        "-c",
+        "copy",
+        "-output_ts_offset",
+        "100",
+        late.to_str().unwrap(),
+    ]);
     sandbox.write("exams/b/late.ts", [&fs::read(late).unwrap()[..], &part].concat());
     let run = stream(&sandbox, &["exams", "-o", "out", "--json"]).code(0);
     assert_eq!(states(&run), ["done", "done", "done"]);
@@ -441,7 +449,8 @@ fn a_clock_that_runs_over_goes_on() {
     let picture = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=8", "-c:v", "libx264"];
     // 2^33 ticks of 1/90000 s are 95443.7 s.
     let rest = ["-preset", "ultrafast", "-bf", "2", "-pix_fmt", "yuv420p", "-output_ts_offset", "95440"];
-    ffmpeg(&[&picture[..], &rest].concat(), &sandbox.file("over.ts"));
+    let over = sandbox.file("over.ts");
+    ffmpeg([&picture[..], &rest, &[over.to_str().unwrap()]].concat());
     stream(&sandbox, &["over.ts", "--no-ai", "-o", "made.mp4", "--results", "made.jsonl"]).code(0);
     let length = probe(&sandbox.file("made.mp4"), &["-show_entries", "format=duration"]);
     let length: f64 = length.trim().parse().unwrap();
@@ -450,12 +459,6 @@ fn a_clock_that_runs_over_goes_on() {
     let times = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["pts_ms"].as_f64());
     let times: Vec<f64> = times.map(Option::unwrap).collect();
     assert!(times.len() == 200 && times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
-}
-
-fn ffmpeg(args: &[&str], to: &Path) {
-    let run = std::process::Command::new("ffmpeg").args(["-loglevel", "error"]).args(args).arg(to).output();
-    let run = run.unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
 }
 
 #[test]
@@ -494,7 +497,8 @@ fn sound_and_the_shape_of_pixels_are_kept_wherever_the_recording_comes_from() {
     let sandbox = recordings(&[]);
     let wide = sandbox.file("wide.mp4");
     let from = clip("h264_audio.mp4");
-    ffmpeg(&["-i", from.to_str().unwrap(), "-c", "copy", "-aspect", "16:9"], &wide);
+    let copy = ["-c", "copy", "-aspect", "16:9"];
+    ffmpeg([&["-i", from.to_str().unwrap()], &copy[..], &[wide.to_str().unwrap()]].concat());
     let made = sandbox.file("made.mp4");
     let shape =
         |path: &Path| probe(path, &["-select_streams", "v:0", "-show_entries", "stream=sample_aspect_ratio"]);
@@ -526,7 +530,7 @@ fn sound_that_goes_on_after_the_pictures_is_kept() {
     let picture = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=1"];
     let sound =
         ["-f", "lavfi", "-i", "sine=duration=3", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"];
-    ffmpeg(&[&picture[..], &sound].concat(), &from);
+    ffmpeg([&picture[..], &sound, &[from.to_str().unwrap()]].concat());
     stream(&sandbox, &["talk.mkv", "--no-ai", "-o", "made.mkv"]).code(0);
     let made = sandbox.file("made.mkv");
     let times = probe(&made, &["-select_streams", "a:0", "-show_entries", "packet=pts_time"]);

@@ -117,7 +117,7 @@ impl<'a> Work<'a> {
         let default_policy = if info.live { Policy::NewestWins } else { Policy::EveryFrame };
         let options = RunOptions { policy: self.policy.unwrap_or(default_policy), ..self.options.clone() };
         let mut outputs = Outputs {
-            video: video(job, &info, cancel)?,
+            video: video(job, &info, &open, cancel)?,
             results: self.results(job, &info)?,
             name: info.name.clone(),
             console: &self.context.console,
@@ -187,9 +187,9 @@ impl<'a> Work<'a> {
     }
 }
 
-fn video(job: &Job, info: &SourceInfo, cancel: &Cancel) -> Result<Option<VideoSink>> {
+fn video(job: &Job, info: &SourceInfo, open: &OpenOptions, cancel: &Cancel) -> Result<Option<VideoSink>> {
     let Some(path) = &job.video else { return Ok(None) };
-    let origin = Recording::of(&job.input.location, info, cancel);
+    let origin = Recording::of(&job.input.location, info, open, cancel);
     VideoSink::create(path, info, origin, VideoOptions::default()).map(Some)
 }
 
