@@ -79,11 +79,12 @@ pub fn each() -> &'static [&'static str] {
     ]
 }
 
-/// Compiles a model's network for a runtime.
+/// Compiles a model's network for a runtime, ready for the first frame.
 ///
 /// # Errors
-/// [`Error::Runtime`] for a runtime that is unknown, absent from this build or without its device;
-/// [`Error::UnsupportedOperator`] for a network that it cannot execute.
+/// [`Error::Runtime`] for a runtime that is unknown, absent from this build or without its device, and for a
+/// device that cannot execute what was compiled for it; [`Error::UnsupportedOperator`] for a network that it
+/// cannot execute.
 pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
     let fail = |detail: String| Error::Runtime { runtime: options.runtime.clone(), detail };
     let device = match (options.runtime.as_str(), options.device) {
@@ -97,10 +98,12 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
         ("candle-cuda", device @ Placement::Cuda(_)) => device,
         ("candle-cuda", _) => Placement::Cuda(0),
         ("candle-metal", _) => Placement::Metal,
-        (name, _) if is(name, onnxruntime::NAME) => return onnxruntime::open(package, options),
-        (name, _) if is(name, openvino::NAME) => return openvino::open(package, options),
+        (name, _) if is(name, onnxruntime::NAME) => {
+            return onnxruntime::open(package, options).and_then(ready);
+        }
+        (name, _) if is(name, openvino::NAME) => return openvino::open(package, options).and_then(ready),
         (name, _) if is(name, tflite::NAME) || name == tflite::EDGE_TPU => {
-            return tflite::open(package, options);
+            return tflite::open(package, options).and_then(ready);
         }
         _ => return Err(fail(format!("is unknown; there are {} and scripted:…", NAMES.join(", ")))),
     };
@@ -121,13 +124,24 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
     let dtype = if halves { DType::F16 } else { DType::F32 };
     match device {
         Placement::Cpu => candle::cpu(graph, level, options.threads),
-        Placement::Cuda(index) => candle::cuda(graph, level, dtype, index),
-        Placement::Metal => candle::metal(graph, level, dtype),
-        // A GPU that this build has no code for, or that is not there, is no error under `auto`.
+        Placement::Cuda(index) => candle::cuda(graph, level, dtype, index).and_then(ready),
+        Placement::Metal => candle::metal(graph, level, dtype).and_then(ready),
+        // A GPU that this build has no code for, that is not there or fails is no error under `auto`.
         Placement::Auto => candle::cuda(graph, level, dtype, 0)
-            .or_else(|_| candle::metal(graph, level, dtype))
+            .and_then(ready)
+            .or_else(|_| candle::metal(graph, level, dtype).and_then(ready))
             .or_else(|_| candle::cpu(graph, level, options.threads)),
     }
+}
+
+/// Executes once what is not on the processor. A driver compiles a GPU's kernels when they are first used, which
+/// took 20 s where it had kept none: that is for opening, not for a live frame. It also shows whether the device
+/// can execute them at all.
+fn ready(mut engine: Box<dyn Engine>) -> Result<Box<dyn Engine>> {
+    if !engine.runtime().ends_with("-cpu") {
+        engine.run()?;
+    }
+    Ok(engine)
 }
 
 /// Compiles a model's network for the most frames per second rather than the soonest answer: on the CPU

@@ -519,6 +519,11 @@ fn the_edge_tpu_gets_its_delegate_and_integers() {
     assert_eq!(out.shape, [1, 1, 64, 64]);
     assert_eq!(out.data[..4], [1.0, 1.0, -2.5, 65.0]);
     drop(engine);
+    // That a device cannot execute what it was given shows when it is opened, not at the first frame.
+    let unplugged = Model { description: "unplugged".to_owned(), ..compiled };
+    let unplugged = self::package(tflite::encode(&unplugged));
+    let e = open(&unplugged, &options("edge-tpu", &libraries)).err().unwrap().to_string();
+    assert_eq!(e, "runtime edge-tpu: failed to run the model");
     let e = open(&package, &options("tflite-tpu", &libraries)).err().unwrap().to_string();
     assert!(e.contains("is unknown") && e.contains("edge-tpu"), "{e}");
     let plain = runtime::Options { libraries: vec![], ..options("edge-tpu", &libraries) };
