@@ -10,6 +10,7 @@ mod engine;
 mod fastest;
 mod field_of_view;
 mod generated;
+mod gpu;
 mod hostile;
 mod media_bad;
 mod media_clips;

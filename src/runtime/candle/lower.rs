@@ -2,7 +2,8 @@
 //!
 //! Where candle has no operator of that kind (windows over padding, any resize but two, depthwise layers at
 //! a bearable speed), the result is made of those that every device has: shifted views and products with
-//! matrices that are worked out once.
+//! matrices that are worked out once. On NVIDIA GPUs the commonest of these are kernels of our own instead
+//! (`cuda.rs`).
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -24,6 +25,9 @@ pub enum Step {
     Exponent(f64),
     /// Indices of `Gather`, or of a slice per axis (`None` for a whole axis).
     Indices(Vec<Option<Tensor>>),
+    /// What a resize by a kernel of our own needs to know of rows and columns.
+    #[cfg(feature = "cuda")]
+    Taps(Tensor),
 }
 
 /// Prepares a node to be computed in `dtype`. An error says what candle cannot do.
@@ -36,6 +40,10 @@ pub fn prepare(
     let x = graph.shape(node.inputs[0]);
     let make = || -> Result<Step> {
         Ok(match &node.op {
+            #[cfg(feature = "cuda")]
+            Op::Resize(r) if super::cuda::resizes(x, r, dtype, device) => {
+                Step::Taps(super::cuda::taps(x, r, device)?)
+            }
             Op::Resize(r) => {
                 let matrix = |axis: usize| {
                     let extent = x[axis + 2];
@@ -49,7 +57,8 @@ pub fn prepare(
                 };
                 Step::Resize { rows: matrix(0)?, columns: matrix(1)? }
             }
-            Op::Conv(c) if is_depthwise(c, graph.shape(node.inputs[1])) => {
+            // On NVIDIA GPUs there is a kernel for these.
+            Op::Conv(c) if is_depthwise(c, graph.shape(node.inputs[1])) && !device.is_cuda() => {
                 match graph.constant_f32(node.inputs[1]) {
                     Some(w) => {
                         let taps = taps_of(w, graph.shape(node.inputs[1]), device)?;
@@ -88,7 +97,16 @@ pub fn prepare(
             Err("strides or dilations that differ between the axes".into())
         }
         Op::Pad { mode: crate::graph::op::PadMode::Reflect, .. } => Err("padding by reflection".into()),
-        _ => make().map_err(|e| e.to_string()),
+        _ => make().map_err(describe),
+    }
+}
+
+/// An error in one line: with `RUST_BACKTRACE` set, candle appends where it arose.
+pub fn describe(error: candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => describe(*inner),
+        candle_core::Error::Context { inner, context } => format!("{context}: {}", describe(*inner)),
+        other => other.to_string(),
     }
 }
 
@@ -152,11 +170,17 @@ pub fn execute(op: &Op, step: &Step, inputs: &[Tensor]) -> Result<Tensor> {
             let mut x = x.clone();
             for (axis, (r, index)) in ranges.iter().zip(indices).enumerate() {
                 x = match index {
-                    Some(index) => x.index_select(index, axis)?,
+                    // It reads a view as if it were the whole.
+                    Some(index) => x.contiguous()?.index_select(index, axis)?,
                     None => x.narrow(axis, r.start, r.len)?,
                 };
             }
             Ok(x)
+        }
+        #[cfg(feature = "cuda")]
+        Op::Resize(r) if matches!(step, Step::Taps(_)) => {
+            let Step::Taps(taps) = step else { candle_core::bail!("was not prepared") };
+            super::cuda::resize(x, r, taps)
         }
         Op::Resize(_) => {
             let Step::Resize { rows, columns } = step else { candle_core::bail!("was not prepared") };
@@ -241,27 +265,13 @@ fn fill(x: &Tensor, axis: usize, before: usize, after: usize, value: f32) -> Res
 }
 
 fn conv(c: &Conv, step: &Step, inputs: &[Tensor]) -> Result<Tensor> {
-    let (x, w) = (&inputs[0], &inputs[1]);
-    let mut y = if let Step::Depthwise(taps) = step {
-        let kernel = [w.dim(2)?, w.dim(3)?];
-        let mut sum: Option<Tensor> = None;
-        let padded = fill(&fill(x, 2, c.pads[0], c.pads[2], 0.0)?, 3, c.pads[1], c.pads[3], 0.0)?;
-        shifted(&padded, kernel, c.strides, c.dilations, |t, view| {
-            let part = view.broadcast_mul(&taps[t])?;
-            sum = Some(sum.take().map_or(Ok(part.clone()), |s| s + part)?);
-            Ok(())
-        })?;
-        sum.map_or_else(|| candle_core::bail!("has no taps"), Ok)?
-    } else {
-        let [top, left, bottom, right] = c.pads;
-        let even = top == left && left == bottom && bottom == right;
-        let (padded, padding) = if even {
-            (x.contiguous()?, top)
-        } else {
-            (fill(&fill(x, 2, top, bottom, 0.0)?, 3, left, right, 0.0)?, 0)
-        };
-        square_conv(c, &padded, w, padding)?
-    };
+    #[cfg(feature = "cuda")]
+    if inputs[0].device().is_cuda()
+        && let Some(y) = super::cuda::conv(c, inputs, || sums(c, step, inputs))?
+    {
+        return Ok(y);
+    }
+    let mut y = sums(c, step, inputs)?;
     if c.bias {
         y = y.broadcast_add(&inputs[2].reshape((1, (), 1, 1))?)?;
     }
@@ -275,6 +285,37 @@ fn conv(c: &Conv, step: &Step, inputs: &[Tensor]) -> Result<Tensor> {
         y = (y + &inputs[inputs.len() - 1])?;
     }
     Ok(y)
+}
+
+/// The bare convolution, without what is fused into it.
+fn sums(c: &Conv, step: &Step, inputs: &[Tensor]) -> Result<Tensor> {
+    let (x, w) = (&inputs[0], &inputs[1]);
+    if let Step::Depthwise(taps) = step {
+        let kernel = [w.dim(2)?, w.dim(3)?];
+        let mut sum: Option<Tensor> = None;
+        let padded = fill(&fill(x, 2, c.pads[0], c.pads[2], 0.0)?, 3, c.pads[1], c.pads[3], 0.0)?;
+        shifted(&padded, kernel, c.strides, c.dilations, |t, view| {
+            let part = view.broadcast_mul(&taps[t])?;
+            sum = Some(sum.take().map_or(Ok(part.clone()), |s| s + part)?);
+            Ok(())
+        })?;
+        return sum.map_or_else(|| candle_core::bail!("has no taps"), Ok);
+    }
+    if let (&[1, channels, height, width], &[out, _, 1, 1]) = (x.dims(), w.dims())
+        && (c.groups, c.strides, c.pads) == (1, [1, 1], [0; 4])
+    {
+        // No windows to be written out first.
+        let x = x.contiguous()?.reshape((channels, height * width))?;
+        return w.contiguous()?.reshape((out, channels))?.matmul(&x)?.reshape((1, out, height, width));
+    }
+    let [top, left, bottom, right] = c.pads;
+    let even = top == left && left == bottom && bottom == right;
+    let (padded, padding) = if even {
+        (x.contiguous()?, top)
+    } else {
+        (fill(&fill(x, 2, top, bottom, 0.0)?, 3, left, right, 0.0)?, 0)
+    };
+    square_conv(c, &padded, w, padding)
 }
 
 /// Candle has one stride and one dilation for both axes. Where they differ, the smaller stride is taken and
@@ -425,7 +466,8 @@ fn binary(op: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
 }
 
-fn unary(op: Unary, x: &Tensor) -> Result<Tensor> {
+/// A function of each value.
+pub fn unary(op: Unary, x: &Tensor) -> Result<Tensor> {
     let sigmoid = |x: &Tensor| (x.neg()?.exp()? + 1.0)?.recip();
     match op {
         Unary::Relu => x.relu(),

@@ -28,7 +28,10 @@ impl Lowered {
     /// Moves the weights to `device`, as numbers of `dtype`, and works out the steps.
     pub fn new(graph: &Graph, device: Device, dtype: DType, runtime: &'static str) -> Result<Self> {
         let shape = crate::runtime::input_shape(graph)?;
-        let fail = |e: candle_core::Error| Error::Runtime { runtime: runtime.into(), detail: e.to_string() };
+        let fail =
+            |e: candle_core::Error| Error::Runtime { runtime: runtime.into(), detail: lower::describe(e) };
+        #[cfg(feature = "cuda")]
+        super::cuda::prepare(&device).map_err(fail)?;
         let constants = graph
             .values()
             .iter()
@@ -60,6 +63,8 @@ impl Lowered {
             .map(|&id| graph.value(id))
             .map(|v| HostTensor { name: v.name.clone(), shape: v.shape.clone(), data: vec![] })
             .collect();
+        // Whoever runs this may be another thread, which on NVIDIA GPUs has a queue of its own.
+        device.synchronize().map_err(fail)?;
         Ok(Self {
             runtime,
             device,
@@ -113,7 +118,8 @@ impl Engine for Lowered {
     }
 
     fn run(&mut self) -> Result<&[HostTensor]> {
-        self.execute().map_err(|e| Error::Runtime { runtime: self.runtime.into(), detail: e.to_string() })?;
+        self.execute()
+            .map_err(|e| Error::Runtime { runtime: self.runtime.into(), detail: lower::describe(e) })?;
         Ok(&self.outputs)
     }
 }

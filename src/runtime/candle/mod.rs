@@ -5,6 +5,8 @@
 //! lowered to candle's own operators ([`lowered`]).
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod lower;
 pub mod lowered;
 
@@ -44,7 +46,7 @@ fn on_gpu(
             "is not in this build: build with cargo build --release --features {feature}"
         )));
     }
-    let device = device().map_err(|e| fail(format!("no usable device: {e}")))?;
+    let device = device().map_err(|e| fail(format!("no usable device: {}", lower::describe(e))))?;
     Ok(Box::new(Lowered::new(&optimised(graph, level), device, dtype, runtime)?))
 }
 
