@@ -7,7 +7,7 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg, sys,
+    CudaFunction, CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg, sys,
 };
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{
@@ -230,8 +230,9 @@ fn launch_of(total: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 }
 }
 
-fn load<T: Stored>(device: &CudaDevice, name: &str) -> Result<candle_core::cuda_backend::CudaFunc> {
-    device.get_or_load_custom_func(&format!("{name}_{}", T::NAME), MODULE, PTX)
+fn load<T: Stored>(device: &CudaDevice, name: &str) -> Result<CudaFunction> {
+    let function = device.get_or_load_custom_func(&format!("{name}_{}", T::NAME), MODULE, PTX)?;
+    Ok(function.into_cuda_function())
 }
 
 /// What the kernels can read and write.
@@ -290,7 +291,7 @@ impl Direct<'_> {
     }
 
     fn run<T: Stored>(&self, storage: &CudaStorage, layout: &Layout) -> Result<CudaStorage> {
-        let device = storage.device();
+        let (device, stream) = (storage.device(), storage.device().cuda_stream());
         let params = self.words(layout)?;
         let name = match self.weights.dims()[2..] {
             [3, 3] => "direct_3",
@@ -306,7 +307,7 @@ impl Direct<'_> {
         // SAFETY: the kernel writes every one of its values before anything reads them.
         let y = unsafe { device.alloc::<T>(count(&self.out))? };
         let null = 0usize;
-        let mut builder = func.builder();
+        let mut builder = stream.launch_builder(&func);
         builder.arg(&x).arg(&weights);
         for view in [&bias, &residual] {
             match view {
@@ -352,6 +353,7 @@ struct Epilogue<'a> {
 impl Epilogue<'_> {
     fn run<T: Stored>(&self, storage: &mut CudaStorage, layout: &Layout) -> Result<()> {
         let device = storage.device().clone();
+        let stream = device.cuda_stream();
         let total = layout.shape().elem_count();
         // As `Epilogue` in `kernels.cu`.
         let [residual, limited, low, high] = self.finish.words();
@@ -366,7 +368,7 @@ impl Epilogue<'_> {
             candle_core::bail!("is not in one piece")
         };
         let null = 0usize;
-        let mut builder = func.builder();
+        let mut builder = stream.launch_builder(&func);
         builder.arg(&mut y);
         for view in [&bias, &residual] {
             match view {
@@ -408,7 +410,7 @@ struct Resized<'a> {
 
 impl Resized<'_> {
     fn run<T: Stored>(&self, storage: &CudaStorage, layout: &Layout, out: &[usize]) -> Result<CudaStorage> {
-        let device = storage.device();
+        let (device, stream) = (storage.device(), storage.device().cuda_stream());
         let (_, _, height, width) = layout.shape().dims4()?;
         // As `Resize` in `kernels.cu`.
         let params =
@@ -421,7 +423,7 @@ impl Resized<'_> {
         let (x, taps) = (view::<T>(storage, layout)?, held.view::<u32>()?);
         // SAFETY: the kernel writes every one of its values before anything reads them.
         let y = unsafe { device.alloc::<T>(count(out))? };
-        let mut builder = func.builder();
+        let mut builder = stream.launch_builder(&func);
         builder.arg(&x).arg(&taps).arg(&y).arg(&params);
         // SAFETY: these are the kernel's parameters in its order: three pointers and a structure of as many
         // words. There is a tap per row and column, and `Resize::taps` made them for this input's extents.

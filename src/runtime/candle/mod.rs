@@ -2,7 +2,8 @@
 //!
 //! On the CPU the graph runs through kernels of our own ([`cpu`](mod@cpu)), because candle's depthwise
 //! convolution is a hundred times slower than it need be and each of its operators allocates. On a GPU it is
-//! lowered to candle's own operators ([`lowered`]).
+//! lowered to candle's own operators ([`lowered`]), but for what takes an NVIDIA GPU too many launches: that has
+//! kernels of our own as well (`cuda`).
 
 pub mod cpu;
 #[cfg(feature = "cuda")]
