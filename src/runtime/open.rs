@@ -98,9 +98,7 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
         ("candle-cuda", device @ Placement::Cuda(_)) => device,
         ("candle-cuda", _) => Placement::Cuda(0),
         ("candle-metal", _) => Placement::Metal,
-        (name, _) if is(name, onnxruntime::NAME) => {
-            return onnxruntime::open(package, options).and_then(ready);
-        }
+        (name, _) if is(name, onnxruntime::NAME) => return onnxruntime::open(package, options),
         (name, _) if is(name, openvino::NAME) => return openvino::open(package, options).and_then(ready),
         (name, _) if is(name, tflite::NAME) || name == tflite::EDGE_TPU => {
             return tflite::open(package, options).and_then(ready);

@@ -23,6 +23,8 @@ const USUAL: u32 = 4;
 const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// Never longer than this.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(10);
+/// For a fresh analyzer to be ready: a GPU's kernels may have to be compiled. A device that hangs never is.
+const LONGEST_OPENING: Duration = Duration::from_secs(120);
 /// Failures within [`WINDOW`] after which it is given up.
 pub(super) const MAX_FAILURES: usize = 5;
 /// See [`MAX_FAILURES`].
@@ -67,7 +69,8 @@ pub(super) struct Watched {
 
 enum Lane {
     Working(Worker),
-    Opening(Receiver<Result<Loaded>>),
+    /// What is being loaded, and when it has taken too long.
+    Opening(Receiver<Result<Loaded>>, Instant),
     GivenUp,
 }
 
@@ -154,10 +157,7 @@ impl Watched {
     fn replace(&mut self, detail: String) -> Error {
         self.usual = None;
         if self.failures.count(Instant::now()) {
-            self.lane = Lane::GivenUp;
-            let detail = format!("failed {MAX_FAILURES} times in {} s: {detail}", WINDOW.as_secs());
-            self.incident(Incident::GivenUp { detail: detail.clone() });
-            return Error::NotAnalysed { detail };
+            return self.give_up(format!("failed {MAX_FAILURES} times in {} s: {detail}", WINDOW.as_secs()));
         }
         let doublings = self.failures.recent().saturating_sub(2) as u32;
         let pause = if self.failures.recent() < 2 { Duration::ZERO } else { FIRST_PAUSE * (1 << doublings) };
@@ -168,10 +168,16 @@ impl Watched {
             let _ = loaded.send(load());
         });
         self.lane = match spawned {
-            Ok(_) => Lane::Opening(receiver),
+            Ok(_) => Lane::Opening(receiver, Instant::now() + pause + LONGEST_OPENING),
             Err(_) => Lane::GivenUp,
         };
         self.incident(Incident::Restarting { detail: detail.clone() });
+        Error::NotAnalysed { detail }
+    }
+
+    fn give_up(&mut self, detail: String) -> Error {
+        self.lane = Lane::GivenUp;
+        self.incident(Incident::GivenUp { detail: detail.clone() });
         Error::NotAnalysed { detail }
     }
 
@@ -185,8 +191,14 @@ impl Watched {
     }
 
     fn reopen(&mut self, loaded: Result<Loaded>) -> Result<()> {
-        match loaded.and_then(|loaded| Worker::start(loaded.analyzer)) {
-            Ok(worker) => {
+        let start = |loaded: Loaded| {
+            // `auto` may have taken another runtime than before, and the file may be another.
+            let runtime = loaded.analyzer.runtime().to_owned();
+            Ok((Worker::start(loaded.analyzer)?, runtime, loaded.sha256))
+        };
+        match loaded.and_then(start) {
+            Ok((worker, runtime, sha256)) => {
+                (self.runtime, self.sha256) = (runtime, sha256);
                 self.lane = Lane::Working(worker);
                 self.tracks_before = self.newest_track;
                 self.incident(Incident::Back);
@@ -229,9 +241,13 @@ impl Analyzer for Watched {
     /// # Errors
     /// [`Error::NotAnalysed`] where the analyzer is stuck, failed or is being replaced; never anything else.
     fn analyze(&mut self, frame: &Frame) -> Result<Analysis> {
-        if let Lane::Opening(receiver) = &self.lane {
+        if let Lane::Opening(receiver, deadline) = &self.lane {
             match receiver.try_recv() {
                 Ok(loaded) => self.reopen(loaded)?,
+                Err(crossbeam_channel::TryRecvError::Empty) if Instant::now() > *deadline => {
+                    let seconds = LONGEST_OPENING.as_secs();
+                    return Err(self.give_up(format!("opening the model took more than {seconds} s")));
+                }
                 Err(crossbeam_channel::TryRecvError::Empty) => {
                     return Err(Error::NotAnalysed { detail: "the AI is being restarted".to_owned() });
                 }
@@ -305,7 +321,7 @@ mod tests {
     }
 
     /// Finds one thing, its first, in each frame but the third of each life.
-    struct Counting(u32);
+    struct Counting(u32, &'static str);
 
     impl Analyzer for Counting {
         fn model(&self) -> &str {
@@ -313,7 +329,7 @@ mod tests {
         }
 
         fn runtime(&self) -> &str {
-            "test"
+            self.1
         }
 
         fn analyze(&mut self, _: &Frame) -> Result<Analysis> {
@@ -330,9 +346,14 @@ mod tests {
     }
 
     #[test]
-    fn another_life_numbers_its_tracks_on() {
-        let load = || Ok(Loaded { analyzer: Box::new(Counting(0)), sha256: String::new(), shares: false });
+    fn another_life_numbers_its_tracks_on_and_names_its_runtime() {
+        let lives = AtomicU32::new(0);
+        let load = move || {
+            let runtime = if lives.fetch_add(1, Ordering::SeqCst) == 0 { "gpu" } else { "cpu" };
+            Ok(Loaded { analyzer: Box::new(Counting(0, runtime)), sha256: String::new(), shares: false })
+        };
         let mut watched = Watched::open(Box::new(load)).unwrap();
+        assert_eq!(watched.runtime(), "gpu");
         let mut tracks = Vec::new();
         let begin = Instant::now();
         while tracks.len() < 6 {
@@ -343,6 +364,19 @@ mod tests {
             assert!(begin.elapsed() < Duration::from_secs(20));
         }
         assert_eq!(tracks, [1, 1, 2, 2, 3, 3]);
+        assert_eq!(watched.runtime(), "cpu");
+    }
+
+    #[test]
+    fn a_model_that_is_never_ready_is_given_up() {
+        let (mut watched, incidents) = watched(|_| Ok(()));
+        let (_loading, never) = bounded(1);
+        watched.lane = Lane::Opening(never, Instant::now() + Duration::from_millis(50));
+        assert!(watched.analyze(&frame()).is_err() && !watched.has_given_up());
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(watched.analyze(&frame()).is_err() && watched.has_given_up());
+        let detail = "opening the model took more than 120 s".to_owned();
+        assert_eq!(*incidents.lock().unwrap(), [Incident::GivenUp { detail }]);
     }
 
     fn frame() -> Frame {

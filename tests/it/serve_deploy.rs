@@ -202,7 +202,7 @@ fn units_recipes_and_their_settings_are_accepted_by_the_program() {
     }
     assert_eq!(commands, 2);
     // What the unit says can be written to is where the settings write.
-    assert!(unit.contains("StateDirectory=endort\n") && settings.contains("\"/var/lib/endort/"));
+    assert!(unit.contains("StateDirectory=endort endort/cache\n") && settings.contains("\"/var/lib/endort/"));
 
     let recipe = deploy("Containerfile");
     let entry = recipe.lines().find_map(|line| line.strip_prefix("ENTRYPOINT ")).unwrap();

@@ -182,7 +182,7 @@ def main():
 
     torch.set_num_threads(1)
     state = torch.load(args.checkpoint, map_location="cpu", weights_only=False)
-    model = PolypLite()
+    model = PolypLite(encoder=state["args"].get("encoder", "lite0"))
     model.load_state_dict(state["ema"])
     model.eval()
     parameters, macs = count(model, args.width, args.height)

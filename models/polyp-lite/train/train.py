@@ -224,7 +224,10 @@ def main():
     device = torch.device(args.device)
     model = PolypLite(args.drop_path, args.mixstyle, args.dropout, encoder=args.encoder)
     if args.init.endswith(".pt"):
-        model.load_state_dict(torch.load(args.init, map_location="cpu", weights_only=False)["ema"])
+        state = torch.load(args.init, map_location="cpu", weights_only=False)
+        if (encoder := state["args"].get("encoder", "lite0")) != args.encoder:
+            raise SystemExit(f"{args.init} holds {encoder}: give --encoder {encoder}")
+        model.load_state_dict(state["ema"])
     elif args.init:
         warm_start(model, args.init, calibration(frames, args))
     else:

@@ -123,3 +123,11 @@ impl Engine for Lowered {
         Ok(&self.outputs)
     }
 }
+
+impl Drop for Lowered {
+    /// A run that failed may have left work behind that still reads the weights, and on NVIDIA GPUs they are freed
+    /// for the dropping thread's queue, which knows nothing of another's.
+    fn drop(&mut self) {
+        let _ = self.device.synchronize();
+    }
+}

@@ -153,12 +153,20 @@ impl Session {
         }
         let mut refused = vec![];
         for provider in present {
-            match Self::on(&ort, provider, package, options) {
+            match Self::on(&ort, provider, package, options).and_then(|session| session.ready(provider)) {
                 Ok(session) => return Ok(session),
                 Err(e) => refused.push(format!("{}: {e}", provider.listed())),
             }
         }
         Err(refused.join("; "))
+    }
+
+    /// Executes once what is not on the processor: a provider may take a model that it then cannot execute.
+    fn ready(mut self, provider: Provider) -> Result<Self, String> {
+        if provider != Provider::Cpu {
+            self.run().map_err(|e| e.to_string())?;
+        }
+        Ok(self)
     }
 
     fn on(ort: &Ort, provider: Provider, package: &Package, options: &Options) -> Result<Self, String> {
