@@ -99,9 +99,11 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
         ("candle-cuda", _) => Placement::Cuda(0),
         ("candle-metal", _) => Placement::Metal,
         (name, _) if is(name, onnxruntime::NAME) => return onnxruntime::open(package, options),
-        (name, _) if is(name, openvino::NAME) => return openvino::open(package, options).and_then(ready),
+        (name, _) if is(name, openvino::NAME) => {
+            return openvino::open(package, options).and_then(made_ready);
+        }
         (name, _) if is(name, tflite::NAME) || name == tflite::EDGE_TPU => {
-            return tflite::open(package, options).and_then(ready);
+            return tflite::open(package, options).and_then(made_ready);
         }
         _ => return Err(fail(format!("is unknown; there are {} and scripted:…", NAMES.join(", ")))),
     };
@@ -122,12 +124,12 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
     let dtype = if halves { DType::F16 } else { DType::F32 };
     match device {
         Placement::Cpu => candle::cpu(graph, level, options.threads),
-        Placement::Cuda(index) => candle::cuda(graph, level, dtype, index).and_then(ready),
-        Placement::Metal => candle::metal(graph, level, dtype).and_then(ready),
+        Placement::Cuda(index) => candle::cuda(graph, level, dtype, index).and_then(made_ready),
+        Placement::Metal => candle::metal(graph, level, dtype).and_then(made_ready),
         // A GPU that this build has no code for, that is not there or fails is no error under `auto`.
         Placement::Auto => candle::cuda(graph, level, dtype, 0)
-            .and_then(ready)
-            .or_else(|_| candle::metal(graph, level, dtype).and_then(ready))
+            .and_then(made_ready)
+            .or_else(|_| candle::metal(graph, level, dtype).and_then(made_ready))
             .or_else(|_| candle::cpu(graph, level, options.threads)),
     }
 }
@@ -135,11 +137,20 @@ pub fn open(package: &Package, options: &Options) -> Result<Box<dyn Engine>> {
 /// Executes once what is not on the processor. A driver compiles a GPU's kernels when they are first used, which
 /// took 20 s where it had kept none: that is for opening, not for a live frame. It also shows whether the device
 /// can execute them at all.
-fn ready(mut engine: Box<dyn Engine>) -> Result<Box<dyn Engine>> {
-    if !engine.runtime().ends_with("-cpu") {
+pub(super) fn ready(engine: &mut dyn Engine) -> Result<()> {
+    if !on_processor(engine) {
         engine.run()?;
     }
+    Ok(())
+}
+
+fn made_ready(mut engine: Box<dyn Engine>) -> Result<Box<dyn Engine>> {
+    ready(engine.as_mut())?;
     Ok(engine)
+}
+
+fn on_processor(engine: &dyn Engine) -> bool {
+    engine.runtime().ends_with("-cpu")
 }
 
 /// Compiles a model's network for the most frames per second rather than the soonest answer: on the CPU
@@ -150,7 +161,7 @@ fn ready(mut engine: Box<dyn Engine>) -> Result<Box<dyn Engine>> {
 /// Those of [`open`].
 pub fn open_for_throughput(package: &Package, options: &Options) -> Result<Vec<Box<dyn Engine>>> {
     let first = open(package, options)?;
-    if !first.runtime().ends_with("-cpu") {
+    if !on_processor(first.as_ref()) {
         return Ok(vec![first]);
     }
     let threads = match options.threads {

@@ -190,16 +190,16 @@ impl Watched {
         }
     }
 
+    /// Lets a fresh analyzer work: `auto` may have taken another runtime than before, and the file may be another.
+    fn take(&mut self, loaded: Loaded) -> Result<()> {
+        (self.runtime, self.sha256) = (loaded.analyzer.runtime().to_owned(), loaded.sha256);
+        self.lane = Lane::Working(Worker::start(loaded.analyzer)?);
+        Ok(())
+    }
+
     fn reopen(&mut self, loaded: Result<Loaded>) -> Result<()> {
-        let start = |loaded: Loaded| {
-            // `auto` may have taken another runtime than before, and the file may be another.
-            let runtime = loaded.analyzer.runtime().to_owned();
-            Ok((Worker::start(loaded.analyzer)?, runtime, loaded.sha256))
-        };
-        match loaded.and_then(start) {
-            Ok((worker, runtime, sha256)) => {
-                (self.runtime, self.sha256) = (runtime, sha256);
-                self.lane = Lane::Working(worker);
+        match loaded.and_then(|loaded| self.take(loaded)) {
+            Ok(()) => {
                 self.tracks_before = self.newest_track;
                 self.incident(Incident::Back);
                 Ok(())

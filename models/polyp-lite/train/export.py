@@ -21,7 +21,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from net import MEAN, STD, MBConv, PolypLite, SepBlock, count
+from net import MEAN, STD, MBConv, SepBlock, averaged, count
 
 VERSION = "0.4.0"
 THRESHOLDS = {"mask": 0.7, "frame": 0.3, "score": 0.8, "min_area": 0.001}
@@ -181,10 +181,7 @@ def main():
     args = p.parse_args()
 
     torch.set_num_threads(1)
-    state = torch.load(args.checkpoint, map_location="cpu", weights_only=False)
-    model = PolypLite(encoder=state["args"].get("encoder", "lite0"))
-    model.load_state_dict(state["ema"])
-    model.eval()
+    model, state = averaged(args.checkpoint)
     parameters, macs = count(model, args.width, args.height)
     proto = build(model, args.width, args.height)
     mask, polyp = agreement(model, proto, args.width, args.height)

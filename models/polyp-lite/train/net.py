@@ -207,6 +207,14 @@ class PolypLite(nn.Module):
         return mask, polyp
 
 
+def averaged(path):
+    """The network of a checkpoint with its averaged weights, ready to be evaluated, and the checkpoint."""
+    state = torch.load(path, map_location="cpu", weights_only=False)
+    model = PolypLite(encoder=state["args"].get("encoder", "lite0"))
+    model.load_state_dict(state["ema"])
+    return model.eval(), state
+
+
 def count(model, width, height):
     """Parameters used at inference, and multiply-accumulates of all convolutions and the linear layer."""
     macs = 0

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from augment import augment
 from data import CENTRES, load_folder, load_polypgen
-from net import ENCODERS, MEAN, STD, PolypLite, count
+from net import ENCODERS, MEAN, STD, PolypLite, averaged, count
 from warm import warm_start
 
 # from this share of the schedule on, train at this size
@@ -125,12 +125,8 @@ class Teacher:
     """Networks that were trained before; their mean probability, where a student should learn it."""
 
     def __init__(self, paths, device):
-        self.models = []
-        for path in paths:
-            state = torch.load(path, map_location="cpu", weights_only=False)
-            model = PolypLite(encoder=state["args"].get("encoder", "lite0"))
-            model.load_state_dict(state["ema"])
-            self.models.append(model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last))
+        models = [averaged(path)[0].requires_grad_(False) for path in paths]
+        self.models = [model.to(device, memory_format=torch.channels_last) for model in models]
 
     @torch.no_grad()
     def __call__(self, x):
@@ -224,10 +220,10 @@ def main():
     device = torch.device(args.device)
     model = PolypLite(args.drop_path, args.mixstyle, args.dropout, encoder=args.encoder)
     if args.init.endswith(".pt"):
-        state = torch.load(args.init, map_location="cpu", weights_only=False)
-        if (encoder := state["args"].get("encoder", "lite0")) != args.encoder:
-            raise SystemExit(f"{args.init} holds {encoder}: give --encoder {encoder}")
-        model.load_state_dict(state["ema"])
+        start = averaged(args.init)[0]
+        if start.encoder.name != args.encoder:
+            raise SystemExit(f"{args.init} holds {start.encoder.name}: give --encoder {start.encoder.name}")
+        model.load_state_dict(start.state_dict())
     elif args.init:
         warm_start(model, args.init, calibration(frames, args))
     else:

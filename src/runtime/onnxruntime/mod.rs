@@ -153,20 +153,15 @@ impl Session {
         }
         let mut refused = vec![];
         for provider in present {
-            match Self::on(&ort, provider, package, options).and_then(|session| session.ready(provider)) {
+            match Self::on(&ort, provider, package, options).and_then(|mut session| {
+                super::open::ready(&mut session).map_err(|e| e.to_string())?;
+                Ok(session)
+            }) {
                 Ok(session) => return Ok(session),
                 Err(e) => refused.push(format!("{}: {e}", provider.listed())),
             }
         }
         Err(refused.join("; "))
-    }
-
-    /// Executes once what is not on the processor: a provider may take a model that it then cannot execute.
-    fn ready(mut self, provider: Provider) -> Result<Self, String> {
-        if provider != Provider::Cpu {
-            self.run().map_err(|e| e.to_string())?;
-        }
-        Ok(self)
     }
 
     fn on(ort: &Ort, provider: Provider, package: &Package, options: &Options) -> Result<Self, String> {
