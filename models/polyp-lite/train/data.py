@@ -1,6 +1,5 @@
 """Frames on disk, and the letterbox that the product applies."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +56,18 @@ def lab_statistics(rgb, fov):
     return np.stack([lab.mean(0), lab.std(0) + 1e-3])
 
 
-def load_frame(folder, stem, centre, side):
-    image = read_rgb(next((folder / "images").glob(stem + ".*")))
-    mask = read_mask(next((folder / "masks").glob(stem + ".*")))
+def pairs(folder):
+    """Images of a folder with images/ and masks/, each with its mask: the file of the same stem."""
+    folder = Path(folder)
+    masks = {p.stem: p for p in (folder / "masks").iterdir() if not p.name.startswith(".")}
+    images = sorted(p for p in (folder / "images").iterdir() if not p.name.startswith("."))
+    if bare := [p.name for p in images if p.stem not in masks]:
+        raise SystemExit(f"{folder / 'masks'}: {len(bare)} of {len(images)} images have no mask, {bare[0]} for one")
+    return [(p, masks[p.stem]) for p in images]
+
+
+def load_frame(image, mask, centre, side):
+    stem, image, mask = image.stem, read_rgb(image), read_mask(mask)
     fov = find_fov(image)
     s = min(1.0, side / max(fov[2] - fov[0], fov[3] - fov[1]))
     if s < 1:
@@ -76,9 +84,7 @@ def load_frame(folder, stem, centre, side):
 
 def load_folder(folder, centre, side=448):
     """One folder with images/ and masks/, decoded once; the field of view is at most `side` pixels long."""
-    folder = Path(folder)
-    stems = sorted(p.stem for p in (folder / "images").iterdir() if not p.name.startswith("."))
-    return [load_frame(folder, stem, centre, side) for stem in stems]
+    return [load_frame(image, mask, centre, side) for image, mask in pairs(folder)]
 
 
 def load_polypgen(root, centres=CENTRES, side=448):
@@ -86,8 +92,3 @@ def load_polypgen(root, centres=CENTRES, side=448):
     for centre in centres:
         frames += load_folder(Path(root) / "polypgen" / centre, centre, side)
     return frames
-
-
-def index(root):
-    with open(Path(root) / "index.csv", newline="") as f:
-        return list(csv.DictReader(f))

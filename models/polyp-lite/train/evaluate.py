@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from data import letterbox, read_mask, read_rgb
+from data import letterbox, pairs, read_mask, read_rgb
 from fov import find_fov
 
 
@@ -118,13 +118,11 @@ def main():
     for key in package.thresholds:
         if getattr(args, key, None) is not None:
             package.thresholds[key] = getattr(args, key)
-    paths = sorted((Path(args.data) / "images").iterdir())
-    paths = paths[: args.limit] if args.limit else paths
+    measured = pairs(args.data)[: args.limit or None]
     ways = ["fov", "none"] if args.crop == "both" else [args.crop]
     rows = {way: [] for way in ways}
-    for path in paths:
-        rgb = read_rgb(path)
-        truth = read_mask(next((Path(args.data) / "masks").glob(path.stem + ".*")))
+    for path, annotation in measured:
+        rgb, truth = read_rgb(path), read_mask(annotation)
         for way in ways:
             box = find_fov(rgb) if way == "fov" else (0, 0, rgb.shape[1], rgb.shape[0])
             plane, score = package.probabilities(rgb, box)

@@ -23,7 +23,8 @@ from torch import nn
 
 from net import MEAN, STD, MBConv, SepBlock, averaged, count
 
-VERSION = "0.4.0"
+# of weights that are not released; what ships is exported with --version
+VERSION = "0.0.0"
 THRESHOLDS = {"mask": 0.7, "frame": 0.3, "score": 0.8, "min_area": 0.001}
 
 
@@ -173,6 +174,7 @@ def main():
     p.add_argument("--checkpoint", required=True, help="last.pt, final.pt or ema-*.pt; the averaged weights are taken")
     p.add_argument("--out", required=True, help="package folder")
     p.add_argument("--version", default=VERSION, help="of the package")
+    p.add_argument("--history", default="", help="provenance.epochs in words, of weights that went on from others")
     p.add_argument("--width", type=int, default=352)
     p.add_argument("--height", type=int, default=288)
     p.add_argument("--figures", default="", help="JSON file whose content becomes provenance.figures")
@@ -211,13 +213,13 @@ def main():
         "provenance": {
             "created": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "recipe": "models/polyp-lite/train",
-            "epochs": state["epoch"],
+            "epochs": args.history or state["epoch"],
             "parameters": parameters,
             "macs": macs,
             "data": [
                 "PolypGen single frames, centres " + ", ".join(c for c in ("C1", "C2", "C3", "C4", "C5") if c not in held)
                 + " (Ali et al., Scientific Data 10:75, 2023; CC BY)",
-                "ImageNet weights of EfficientNet-Lite0 (Apache-2.0)",
+                f"ImageNet weights of EfficientNet-{model.encoder.name.capitalize()} (Apache-2.0)",
                 *(["rendered frames (endort render --stills)"] if state.get("args", {}).get("extra") else []),
             ],
             "license": "MIT OR Apache-2.0; credit the data sources above",

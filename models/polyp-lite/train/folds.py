@@ -3,8 +3,8 @@
     python folds.py --data DATA --out RUN [--centres C4,C2] [-- flags of train.py, for instance --epochs 20]
 
 Each fold has a folder RUN/CENTRE with its checkpoints, its exported package and `result.json`; a fold that has a
-result is not run again, and one that was interrupted goes on after its last whole epoch. Then thresholds are listed
-over the frames of all folds together (see thresholds.py): the place to choose them, since no model has seen its frames.
+result is not run again, and one that was interrupted goes on after its last whole epoch. Other flags need another RUN.
+Then thresholds are listed over all folds (see thresholds.py): the place to choose them, since no model has seen its frames.
 """
 
 import argparse
@@ -18,15 +18,26 @@ from data import CENTRES
 HERE = Path(__file__).parent
 
 
-def python(script, *args):
+def python(script, *args, read=False):
+    """Runs a script of this folder; with `read`, returns what it prints instead of showing it."""
     command = [sys.executable, str(HERE / script), *map(str, args)]
     print("+", *command[1:], flush=True)
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE if read else None).stdout
+
+
+def same_flags(folder, flags):
+    """Stops where the fold was begun with other flags than these."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "flags.json"
+    if kept.exists() and (then := json.loads(kept.read_text())) != flags:
+        raise SystemExit(f"{folder} was begun with {' '.join(then) or 'no flags'}: repeat them, or give another --out")
+    kept.write_text(json.dumps(flags) + "\n")
 
 
 def fold(centre, args, flags):
     folder = args.out / centre
     result = folder / "result.json"
+    same_flags(folder, flags)
     if result.exists():
         return json.loads(result.read_text())
     if not (folder / "final.pt").exists():
@@ -34,7 +45,8 @@ def fold(centre, args, flags):
         python("train.py", "--data", args.data, "--out", folder, "--held-out", centre, *resume, *flags)
     python("export.py", "--checkpoint", folder / "final.pt", "--out", folder / "package")
     data = args.data / "polypgen" / centre
-    measured = json.loads(python("evaluate.py", "--model", folder / "package", "--data", data, "--crop", "fov"))["fov"]
+    shown = python("evaluate.py", "--model", folder / "package", "--data", data, "--crop", "fov", read=True)
+    measured = json.loads(shown)["fov"]
     result.write_text(json.dumps(measured, indent=2) + "\n")
     return measured
 
@@ -60,7 +72,7 @@ def main():
     pairs = []
     for centre in centres:
         pairs += ["--model", args.out / centre / "package", "--data", args.data / "polypgen" / centre]
-    print(python("thresholds.py", *pairs))
+    python("thresholds.py", *pairs)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def parse():
     p.add_argument("--out", required=True, help="folder for checkpoints and the log")
     p.add_argument("--held-out", default="", help="centres left out, for instance C3 or C1,C4")
     p.add_argument("--extra", default="", help="folder with images/ and masks/ of rendered frames (a small share)")
-    p.add_argument("--epochs", type=int, default=42)
+    p.add_argument("--epochs", type=int, default=44)
     p.add_argument("--hours", type=float, default=0.0, help="compress the schedule into this wall-clock time (0: off)")
     p.add_argument("--steps", type=int, default=90, help="steps per epoch")
     p.add_argument("--batch", type=int, default=16)
@@ -83,7 +83,8 @@ class Batches(torch.utils.data.Dataset):
         self.by_centre = {c: [i for i, f in enumerate(frames) if f.centre == c] for c in set(centres)}
 
     def others(self, rng, i):
-        names = [c for c in self.by_centre if c != self.frames[i].centre] or list(self.by_centre)
+        """A frame of another hospital; never a rendered one."""
+        names = [c for c in self.by_centre if c not in (self.frames[i].centre, "extra")] or list(self.by_centre)
         pool = self.by_centre[names[int(rng.integers(len(names)))]]
         return pool[int(rng.integers(len(pool)))]
 
@@ -103,11 +104,13 @@ class Batches(torch.utils.data.Dataset):
         return torch.from_numpy(images), torch.from_numpy(masks), torch.from_numpy(edges)
 
 
-def mask_loss(logits, target, weight, tversky=0.5):
+def mask_loss(logits, target, weight, has, tversky=0.5):
     """Edge-weighted cross-entropy plus edge-weighted Tversky loss, each per frame; the latter only where there is a polyp.
 
-    Tversky index (Salehi et al. 2017) with the weights `tversky` of false and 1 - `tversky` of missed pixels, which is
-    Dice at 0.5. Targets may lie between 0 and 1.
+    `has` is 1 for frames with a polyp and 0 for others: a teacher's target is above 0 everywhere, and the index of a
+    target that is nearly empty rewards whatever little the teacher suspects. Tversky index (Salehi et al. 2017) with
+    the weights `tversky` of false and 1 - `tversky` of missed pixels, which is Dice at 0.5. Targets may lie between
+    0 and 1.
     """
     logits = F.interpolate(logits, target.shape[2:], mode="bilinear", align_corners=False)
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -117,7 +120,6 @@ def mask_loss(logits, target, weight, tversky=0.5):
     false = (p * weight).sum((1, 2, 3)) - both
     missed = (target * weight).sum((1, 2, 3)) - both
     dice = 1 - (both + 0.5) / (both + tversky * false + (1 - tversky) * missed + 0.5)
-    has = (target.sum((1, 2, 3)) > 0).float()
     return bce.mean() + (dice * has).sum() / has.sum().clamp(min=1)
 
 
@@ -138,14 +140,13 @@ def total_loss(outputs, mask, edge, tversky=0.5, taught=None, share=0.0):
     logits, polyp, aux3, aux4 = outputs
     target = mask.float()
     weight = 1 + edge.float() * (4 / 255)
-    main = mask_loss(logits, target, weight, tversky)
-    if taught is not None:
-        w4 = F.avg_pool2d(weight, 4)
-        main = (1 - share) * main + share * mask_loss(logits, taught, w4, tversky)
-    t8, w8 = F.avg_pool2d(target, 4), F.avg_pool2d(weight, 4)
-    aux = mask_loss(aux3, t8, w8, tversky) + mask_loss(aux4, t8, w8, tversky)
     extent = target.mean((1, 2, 3))
     label = (extent > 0).float()
+    t4, w4 = F.avg_pool2d(target, 4), F.avg_pool2d(weight, 4)
+    main = mask_loss(logits, target, weight, label, tversky)
+    if taught is not None:
+        main = (1 - share) * main + share * mask_loss(logits, taught, w4, label, tversky)
+    aux = mask_loss(aux3, t4, w4, label, tversky) + mask_loss(aux4, t4, w4, label, tversky)
     sure = ((extent == 0) | (extent > 0.0008)).float()
     frame = F.binary_cross_entropy_with_logits(polyp[:, 0], label * 0.94 + 0.03, reduction="none")
     frame = (frame * sure).sum() / sure.sum().clamp(min=1)
@@ -204,20 +205,54 @@ def groups(model, args):
     return out, frozen
 
 
+def check_never_saw(held, path):
+    """Stops where weights to begin with, or a teacher's, have learned from a centre that is to be left out."""
+    without = torch.load(path, map_location="cpu", weights_only=False)["held_out"] if path.endswith(".pt") else []
+    if seen := [c for c in held if c not in without]:
+        raise SystemExit(f"--held-out: {path} has learned from {', '.join(seen)}; begin from what has not")
+
+
+# what may differ between the command that began a run and the one that resumes it
+ELSEWHERE = {"data", "out", "resume", "hours", "device", "threads", "workers"}
+
+
+def resumed(out, args, device):
+    """The state that OUT/last.pt holds, where it is of the run that `args` describes; None for a new run."""
+    path = out / "last.pt"
+    if not args.resume:
+        if path.exists():
+            raise SystemExit(f"{path} exists: give --resume to go on, or another --out")
+        return None
+    if not path.exists():
+        raise SystemExit(f"--resume: there is no {path}")
+    state = torch.load(path, map_location=device, weights_only=False)
+    now, then = vars(args), state["args"]
+    if differ := [k for k in now if k not in ELSEWHERE and k in then and now[k] != then[k]]:
+        was = ", ".join(f"--{k.replace('_', '-')} {then[k]}" for k in differ)
+        raise SystemExit(f"--resume: the run began with {was}; go on with that, or begin another --out")
+    return state
+
+
 def main():
     args = parse()
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    held = [c for c in args.held_out.split(",") if c]
+    held = [c.strip() for c in args.held_out.split(",") if c.strip()]
+    if unknown := [c for c in held if c not in CENTRES]:
+        raise SystemExit(f"--held-out: there is no {', '.join(unknown)}; there are {', '.join(CENTRES)}")
+    teachers = [path for path in args.teacher.split(",") if path]
+    for path in held and [*teachers, *([args.init] if args.init else [])]:
+        check_never_saw(held, path)
+    device = torch.device(args.device)
+    state = resumed(out, args, device)
     frames = load_polypgen(args.data, [c for c in CENTRES if c not in held])
     if args.extra:
         frames += load_folder(args.extra, "extra")
     if args.overfit:
         frames = frames[:: max(1, len(frames) // args.overfit)][: args.overfit]
 
-    device = torch.device(args.device)
     model = PolypLite(args.drop_path, args.mixstyle, args.dropout, encoder=args.encoder)
     if args.init.endswith(".pt"):
         start = averaged(args.init)[0]
@@ -236,14 +271,12 @@ def main():
     optimizer = torch.optim.AdamW(params, lr=args.lr, fused=True)
     ema = Ema(model, args.ema)
     first, elapsed = 0, 0.0
-    if args.resume:
-        state = torch.load(out / "last.pt", map_location=device, weights_only=False)
+    if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         ema.state, ema.steps = state["ema"], state["ema_steps"]
         first, elapsed = state["epoch"], state["elapsed"]
-        torch.manual_seed(args.seed + first)
-    teacher = Teacher(args.teacher.split(","), device) if args.teacher else None
+    teacher = Teacher(teachers, device) if teachers else None
     began = time.time() - elapsed
 
     def progress(epoch, step):
@@ -255,8 +288,10 @@ def main():
     done_epochs = first
     for epoch in range(first, args.epochs):
         p0 = progress(epoch, 0)
-        if p0 >= 0.995:
+        if args.hours and p0 >= 0.995:
             break
+        # drop-path, MixStyle and dropout draw from this; a run that is resumed draws as one that was not interrupted
+        torch.manual_seed(args.seed * 10007 + epoch)
         width, height = [s[1:] for s in SIZES if p0 >= s[0]][-1]
         loader = torch.utils.data.DataLoader(
             Batches(frames, args, epoch, width, height), batch_size=None,
