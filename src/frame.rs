@@ -210,13 +210,19 @@ impl Plane {
         &self.bytes()[start..start + self.width_bytes]
     }
 
+    /// The rows one after another, without what pads them.
+    pub fn packed(&self) -> Vec<u8> {
+        let mut packed = Vec::with_capacity(self.width_bytes * self.rows);
+        for y in 0..self.rows {
+            packed.extend_from_slice(self.row(y));
+        }
+        packed
+    }
+
     /// The bytes for writing, with the stride to step by; copies them first if anybody else holds them.
     pub fn to_mut(&mut self) -> (&mut [u8], usize) {
         if let Storage::Foreign(_) = self.storage {
-            let mut packed = Vec::with_capacity(self.width_bytes * self.rows);
-            for y in 0..self.rows {
-                packed.extend_from_slice(self.row(y));
-            }
+            let packed = self.packed();
             self.stride = self.width_bytes;
             self.storage = Storage::Own(Arc::new(packed));
         }

@@ -1,5 +1,6 @@
 //! A recording's sound on its way into another container: copied where that takes it, else coded as AAC.
 
+use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::ptr;
 
@@ -37,6 +38,8 @@ pub(crate) struct Audio {
     /// Time of the last packet that was read, and how long it lasts; in the output's time, in ticks of the input.
     last: Option<(i64, i64)>,
     aac: Option<Aac>,
+    /// Packets that the container refused.
+    broken: u64,
 }
 
 impl Audio {
@@ -62,7 +65,13 @@ impl Audio {
             restarted: 0,
             last: None,
             aac,
+            broken: 0,
         })
+    }
+
+    /// Pieces of sound that were left out so far because they are broken.
+    pub(crate) fn broken(&self) -> u64 {
+        self.broken + self.aac.as_ref().map_or(0, |aac| aac.broken)
     }
 
     /// FFmpeg's name of the codec that had to be replaced by AAC.
@@ -70,7 +79,8 @@ impl Audio {
         self.aac.as_ref().map(|_| self.input.codec_name())
     }
 
-    /// Writes the sound that comes before `until_us` of the output's time, or all that is left.
+    /// Writes the sound that comes before `until_us` of the output's time, or all that is left. What the container or
+    /// the encoder refuses is left out: a broken piece of sound costs no picture.
     pub(crate) fn write(&mut self, muxer: &mut Muxer, until_us: Option<i64>) -> Result<(), AvError> {
         while !self.ended {
             if !self.pending && !self.read()? {
@@ -89,7 +99,7 @@ impl Audio {
             match &mut self.aac {
                 None => {
                     self.packet.address(self.stream, base, muxer.time_base(self.stream));
-                    muxer.write(&mut self.packet)?;
+                    self.broken += u64::from(refused(muxer.write(&mut self.packet))?);
                 }
                 Some(aac) => {
                     aac.send(Some(&self.packet))?;
@@ -152,12 +162,20 @@ impl Audio {
     }
 
     fn forward(aac: &mut Aac, stream: usize, muxer: &mut Muxer) -> Result<(), AvError> {
-        let mut packet = Packet::new()?;
-        while aac.receive(&mut packet)? {
+        while let Some(mut packet) = aac.ready.pop_front() {
             packet.address(stream, aac.base(), muxer.time_base(stream));
-            muxer.write(&mut packet)?;
+            aac.broken += u64::from(refused(muxer.write(&mut packet))?);
         }
         Ok(())
+    }
+}
+
+/// Whether FFmpeg would not take what it was given; what the operating system refuses stays an error.
+fn refused(outcome: Result<(), AvError>) -> Result<bool, AvError> {
+    match outcome {
+        Ok(()) => Ok(false),
+        Err(e) if e.is_refusal() => Ok(true),
+        Err(e) => Err(e),
     }
 }
 
@@ -202,6 +220,10 @@ struct Aac {
     input_base: (i32, i32),
     /// Where the last frame that was coded ends, in ticks of the output.
     end: i64,
+    /// Packets that are coded and not yet fetched.
+    ready: VecDeque<Packet>,
+    /// Frames that the graph or the encoder refused, and packets that the container did.
+    broken: u64,
 }
 
 impl Aac {
@@ -229,7 +251,15 @@ impl Aac {
                 (*encoder.0).flags |= ffi::AV_CODEC_FLAG_GLOBAL_HEADER as i32;
             }
             check(ffi::avcodec_open2(encoder.0, codec, ptr::null_mut()))?;
-            Ok(Self { decoder, graph: None, encoder, input_base: input.time_base(), end: i64::MIN })
+            Ok(Self {
+                decoder,
+                graph: None,
+                encoder,
+                input_base: input.time_base(),
+                end: i64::MIN,
+                ready: VecDeque::new(),
+                broken: 0,
+            })
         }
     }
 
@@ -258,28 +288,33 @@ impl Aac {
             if let Some(pts) = frame.timestamp() {
                 frame.set_pts(pts);
             }
-            let graph = match self.graph.take() {
-                Some(graph) => graph,
-                None => self.make_graph(&frame)?,
-            };
-            self.graph.insert(graph).send(Some(&mut frame))?;
-            self.encode()?;
+            self.broken += u64::from(refused(self.filter(Some(&mut frame)))?);
         }
         if packet.is_none() {
-            if let Some(graph) = &mut self.graph {
-                graph.send(None)?;
-            }
-            self.encode()?;
+            self.broken += u64::from(refused(self.filter(None))?);
             // SAFETY: the encoder is open; a null frame starts draining.
             check(unsafe { ffi::avcodec_send_frame(self.encoder.0, ptr::null()) })?;
+            self.collect()?;
         }
         Ok(())
     }
 
+    /// Sends decoded sound through the graph to the encoder; `None` says that there is no more.
+    fn filter(&mut self, frame: Option<&mut AvFrame>) -> Result<(), AvError> {
+        let graph = match (self.graph.take(), &frame) {
+            (Some(graph), _) => graph,
+            (None, Some(frame)) => self.make_graph(frame)?,
+            (None, None) => return Ok(()),
+        };
+        self.graph.insert(graph).send(frame)?;
+        self.encode()
+    }
+
     fn encode(&mut self) -> Result<(), AvError> {
         let base = self.base();
-        let Some(graph) = &mut self.graph else { return Ok(()) };
-        while let Some((mut frame, pts)) = graph.receive(base)? {
+        while let Some((mut frame, pts)) =
+            self.graph.as_mut().map_or(Ok(None), |graph| graph.receive(base))?
+        {
             let samples = frame.samples();
             // Where a clock falters, sound that lies under what is coded already is left out; the rest keeps its time.
             if pts < self.end.saturating_sub(samples / 2) {
@@ -288,20 +323,28 @@ impl Aac {
             let pts = pts.max(self.end);
             self.end = pts.saturating_add(samples);
             frame.set_pts(pts);
-            // SAFETY: the encoder is open; it takes a reference of its own. It keeps packets until they are
-            // fetched, which happens after each packet that goes in.
-            check(unsafe { ffi::avcodec_send_frame(self.encoder.0, frame.as_ptr()) })?;
+            // SAFETY: the encoder is open; it takes a reference of its own.
+            let sent = check(unsafe { ffi::avcodec_send_frame(self.encoder.0, frame.as_ptr()) });
+            self.broken += u64::from(refused(sent.map(drop))?);
+            // It takes no further frame before what it has coded is fetched.
+            self.collect()?;
         }
         Ok(())
     }
 
-    fn receive(&mut self, packet: &mut Packet) -> Result<bool, AvError> {
-        packet.clear();
-        // SAFETY: the encoder is open and the packet is empty.
-        match check(unsafe { ffi::avcodec_receive_packet(self.encoder.0, packet.as_mut_ptr()) }) {
-            Ok(_) => Ok(true),
-            Err(AvError::AGAIN | AvError::EOF) => Ok(false),
-            Err(e) => Err(e),
+    /// Fetches the packets that are coded.
+    fn collect(&mut self) -> Result<(), AvError> {
+        loop {
+            let mut packet = Packet::new()?;
+            // SAFETY: the encoder is open and the packet is empty.
+            match check(unsafe { ffi::avcodec_receive_packet(self.encoder.0, packet.as_mut_ptr()) }) {
+                Ok(_) => self.ready.push_back(packet),
+                Err(AvError::AGAIN | AvError::EOF) => return Ok(()),
+                Err(e) => {
+                    self.broken += u64::from(refused(Err(e))?);
+                    return Ok(());
+                }
+            }
         }
     }
 

@@ -56,7 +56,7 @@ impl Converter {
 
     /// `picture` in another layout, and perhaps another size, in a frame with padded rows.
     ///
-    /// Matrix and range stay those of the picture; grey and RGB become YCbCr in its `color`.
+    /// Grey, RGB and YCbCr of another matrix or range become YCbCr in `color`.
     pub(crate) fn frame(
         &mut self,
         picture: &Picture,
@@ -84,8 +84,7 @@ impl Converter {
         };
         let converted =
             frame.map(|frame| frame.into_picture(color).ok_or(AvError::INVALID_DATA)).transpose()?;
-        let plane = converted.as_ref().unwrap_or(picture).plane(0);
-        Ok((0..plane.rows()).flat_map(|y| plane.row(y)).copied().collect())
+        Ok(converted.as_ref().unwrap_or(picture).plane(0).packed())
     }
 
     fn run(&mut self, frame: &AvFrame, from: Side, to: Side) -> Result<AvFrame, AvError> {
@@ -113,26 +112,31 @@ impl Converter {
             return Ok(());
         }
         self.release();
-        let side = |n: usize| c_int::try_from(n).map_err(|_| AvError::INVALID_DATA);
-        let flags = ffi::SWS_BILINEAR | ffi::SWS_ACCURATE_RND | ffi::SWS_FULL_CHR_H_INT;
-        // SAFETY: all values are plain numbers; null filters and parameters are allowed.
-        self.context = unsafe {
-            ffi::sws_getContext(
-                side(from.size.0)?,
-                side(from.size.1)?,
-                from.format,
-                side(to.size.0)?,
-                side(to.size.1)?,
-                to.format,
-                flags as c_int,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null(),
-            )
-        };
+        // SAFETY: allocates, or returns null.
+        self.context = unsafe { ffi::sws_alloc_context() };
         if self.context.is_null() {
-            return Err(AvError::INVALID_DATA);
+            return Err(AvError::NO_MEMORY);
         }
+        let full = |side: Side| i64::from(side.color.range == Range::Full);
+        let side = |n: usize| i64::try_from(n).map_err(|_| AvError::INVALID_DATA);
+        let options = [
+            (c"srcw", side(from.size.0)?),
+            (c"srch", side(from.size.1)?),
+            (c"src_format", from.format as i64),
+            // Told later, a range that differs is lost where nothing else does: samples are copied then.
+            (c"src_range", full(from)),
+            (c"dstw", side(to.size.0)?),
+            (c"dsth", side(to.size.1)?),
+            (c"dst_format", to.format as i64),
+            (c"dst_range", full(to)),
+            (c"sws_flags", i64::from(ffi::SWS_BILINEAR | ffi::SWS_ACCURATE_RND | ffi::SWS_FULL_CHR_H_INT)),
+        ];
+        for (name, value) in options {
+            // SAFETY: the context is ours and has options; the name is NUL-terminated.
+            check(unsafe { ffi::av_opt_set_int(self.context.cast(), name.as_ptr(), value, 0) })?;
+        }
+        // SAFETY: the context is ours and not initialised yet; null filters are allowed.
+        check(unsafe { ffi::sws_init_context(self.context, ptr::null_mut(), ptr::null_mut()) })?;
         const ONE: c_int = 1 << 16;
         // The return value only says that a format has no such property, as with RGB.
         // SAFETY: the context is ours; the tables are static, and are copied.
@@ -140,9 +144,9 @@ impl Converter {
             ffi::sws_setColorspaceDetails(
                 self.context,
                 coefficients(from.color.matrix),
-                c_int::from(from.color.range == Range::Full),
+                full(from) as c_int,
                 coefficients(to.color.matrix),
-                c_int::from(to.color.range == Range::Full),
+                full(to) as c_int,
                 0,
                 ONE,
                 ONE,

@@ -233,6 +233,18 @@ impl Input {
         method != ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE
     }
 
+    /// Whether it is one piece whose length is known, as a file is on a web server: not what a camera sends without
+    /// end, and not the list of a stream's parts.
+    pub(crate) fn is_one_piece(&self) -> bool {
+        // SAFETY: the context is open and has an input format, whose name is a static string; `pb` is null where the
+        // demuxer reads by itself.
+        unsafe {
+            let format = CStr::from_ptr((*(*self.context).iformat).name).to_bytes();
+            let is_list = matches!(format, b"hls" | b"dash");
+            !is_list && (*self.context).pb.as_mut().is_some_and(|file| ffi::avio_size(file) > 0)
+        }
+    }
+
     /// Bytes that an MP4 or MOV file's table of samples promises behind the end of the file: it was cut off.
     /// (Other containers' indices are hints for seeking, and may be stale in whole files.)
     pub(crate) fn missing_bytes(&self) -> Option<i64> {

@@ -86,11 +86,28 @@ impl Muxer {
         unsafe { (*(*self.context).oformat).flags & ffi::AVFMT_GLOBALHEADER as c_int != 0 }
     }
 
-    /// Whether the container takes streams of this codec by common practice.
+    /// Whether the container takes sound of this codec by common practice.
     pub(crate) fn takes(&self, codec: ffi::AVCodecID) -> bool {
-        // SAFETY: the context has an output format.
-        unsafe {
-            ffi::avformat_query_codec((*self.context).oformat, codec, ffi::FF_COMPLIANCE_NORMAL as c_int) == 1
+        use ffi::AVCodecID::{
+            AV_CODEC_ID_AAC, AV_CODEC_ID_AC3, AV_CODEC_ID_EAC3, AV_CODEC_ID_FLAC, AV_CODEC_ID_MP2,
+            AV_CODEC_ID_MP3, AV_CODEC_ID_OPUS, AV_CODEC_ID_TRUEHD,
+        };
+        // SAFETY: the context has an output format, whose name is a static string.
+        let format = unsafe { CStr::from_ptr((*(*self.context).oformat).name) };
+        // What FFmpeg's own answer below does not know.
+        match (format.to_bytes(), codec) {
+            // Its table knows a tag of these, and writing the header refuses them.
+            (b"mov", AV_CODEC_ID_FLAC | AV_CODEC_ID_OPUS) | (b"mov" | b"mp4", AV_CODEC_ID_TRUEHD) => false,
+            // It has no table (ISO/IEC 13818-1, table 2-34, and ETSI TS 101 154).
+            (
+                b"mpegts",
+                AV_CODEC_ID_AAC | AV_CODEC_ID_AC3 | AV_CODEC_ID_EAC3 | AV_CODEC_ID_MP2 | AV_CODEC_ID_MP3,
+            ) => true,
+            // SAFETY: as above.
+            _ => unsafe {
+                let normal = ffi::FF_COMPLIANCE_NORMAL as c_int;
+                ffi::avformat_query_codec((*self.context).oformat, codec, normal) == 1
+            },
         }
     }
 

@@ -99,6 +99,8 @@ pub fn run(
     let mut presenter = Presenter::new(options, clock, sink, progress, identity);
     let presented = std::thread::scope(|scope| {
         let shared = &shared;
+        // However this ends, a stage that is running already must not go on without the others.
+        let _stopping = CancelOnDrop(&shared.stop);
         let with_ai = analyzer.is_some();
         spawn(scope, "decode", &shared.failures, &shared.stop, move || {
             decode(source.as_mut(), &decoded_tx, shared)
@@ -121,9 +123,6 @@ pub fn run(
             None => never(),
         };
         let result = guard("present", || present(&mut presenter, &video_rx, &results_rx, with_ai, shared));
-        if result.is_err() {
-            shared.stop.cancel();
-        }
         // Whoever waits to hand something over must not wait for a presenter that has gone.
         drop((video_rx, results_rx));
         result
@@ -154,6 +153,15 @@ struct CloseOnDrop<'a, T>(&'a FrameBuffer<T>);
 impl<T> Drop for CloseOnDrop<'_, T> {
     fn drop(&mut self) {
         self.0.close();
+    }
+}
+
+/// Stops the other stages when whoever presents ends, or when one of them could not be started.
+struct CancelOnDrop<'a>(&'a Cancel);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 

@@ -64,8 +64,7 @@ fn encode(picture: &Picture, format: ImageFormat, quality: u8) -> Result<Vec<u8>
     let (width, height) = (picture.width(), picture.height());
     let (samples, layout) = match picture.format() {
         PixelFormat::Gray8 if picture.color().range == crate::frame::Range::Full => {
-            let plane = picture.plane(0);
-            ((0..plane.rows()).flat_map(|y| plane.row(y)).copied().collect(), ExtendedColorType::L8)
+            (picture.plane(0).packed(), ExtendedColorType::L8)
         }
         _ => (rgb(picture).map_err(|e| e.to_string())?, ExtendedColorType::Rgb8),
     };

@@ -106,8 +106,7 @@ impl VideoSink {
         Ok(Self { target, info, origin, cut: false, options, format, notes: Vec::new(), state })
     }
 
-    /// What differs from what was asked or from the source, one sentence each; complete after the first
-    /// frame.
+    /// What differs from what was asked or from the source, one sentence each; complete once it is finished.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -144,7 +143,12 @@ impl Sink for VideoSink {
 
     fn finish(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Failed) {
-            State::Writing(writing) => writing.finish(!self.cut).map_err(|e| self.write_error(e))?,
+            State::Writing(writing) => {
+                let broken = writing.finish(!self.cut).map_err(|e| self.write_error(e))?;
+                if broken > 0 {
+                    self.notes.push(format!("{broken} broken pieces of sound left out"));
+                }
+            }
             State::Fresh(_) => {
                 let detail = "there was no frame to write".to_owned();
                 return Err(Error::Output { path: self.target.clone(), detail });
@@ -238,6 +242,7 @@ impl VideoSink {
             base,
             shift: rescale(shift_us, MICROSECONDS, base),
             size: (picture.width(), picture.height()),
+            color: yuv_color(picture),
             fallback: self.info.fps.map_or(1, |fps| ticks_per_frame(base, fps)),
             last: None,
             durations: VecDeque::new(),
@@ -296,6 +301,8 @@ struct Writing {
     shift: i64,
     /// The picture's true size, without padding.
     size: (usize, usize),
+    /// Matrix and range that the file states: those of the first picture.
+    color: Color,
     /// Ticks per frame, should there be only one.
     fallback: i64,
     /// The last frame's time in the output, and its own duration.
@@ -334,19 +341,19 @@ impl Writing {
         self.forward()
     }
 
-    /// The picture as 4:2:0 with even sides.
+    /// The picture as 4:2:0 with even sides, in the colours that the file states.
     fn encodable(&mut self, picture: &Picture) -> Result<AvFrame, AvError> {
         let (width, height) = (self.size.0.next_multiple_of(2), self.size.1.next_multiple_of(2));
-        let same_size = (picture.width(), picture.height()) == self.size;
-        if picture.format() == PixelFormat::Yuv420 && same_size {
+        let same =
+            (picture.width(), picture.height(), picture.color()) == (self.size.0, self.size.1, self.color);
+        if picture.format() == PixelFormat::Yuv420 && same {
             return AvFrame::copy_of(picture, width, height);
         }
-        let color = yuv_color(picture);
-        let converted = self.converter.frame(picture, PixelFormat::Yuv420, self.size, color)?;
+        let converted = self.converter.frame(picture, PixelFormat::Yuv420, self.size, self.color)?;
         if self.size == (width, height) {
             return Ok(converted);
         }
-        AvFrame::copy_of(&converted.into_picture(color).ok_or(AvError::INVALID_DATA)?, width, height)
+        AvFrame::copy_of(&converted.into_picture(self.color).ok_or(AvError::INVALID_DATA)?, width, height)
     }
 
     /// Writes what the encoder has ready, and the sound up to there.
@@ -374,9 +381,11 @@ impl Writing {
         self.last.and_then(|(_, duration)| duration).unwrap_or(self.fallback).max(1)
     }
 
-    fn finish(mut self: Box<Self>, whole: bool) -> Result<(), AvError> {
+    /// Completes the file; returns how many pieces of sound were left out because they are broken.
+    fn finish(mut self: Box<Self>, whole: bool) -> Result<u64, AvError> {
         self.encoder.send(None)?;
         self.forward()?;
+        let mut broken = 0;
         if let Some(mut audio) = self.audio.take() {
             if whole {
                 audio.write(&mut self.muxer, None)?;
@@ -385,8 +394,9 @@ impl Writing {
                 audio.write(&mut self.muxer, Some(rescale(end, self.base, MICROSECONDS)))?;
                 audio.cut(&mut self.muxer)?;
             }
+            broken = audio.broken();
         }
-        self.muxer.finish()
+        self.muxer.finish().map(|()| broken)
     }
 }
 

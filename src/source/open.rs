@@ -142,11 +142,12 @@ fn open_address(
     let (timeout, first_options, first_cancel) = (options.io_timeout, options.clone(), cancel.clone());
     let on_demand = matches!(scheme.as_str(), "http" | "https");
     if on_demand {
-        // A recording on a web server has a length, and is read like a file; a camera there has none.
+        // A recording on a web server has a length, in seconds or in bytes, and is read like a file; a camera there has
+        // none.
         let mut opening = recording(Target::Url(url.clone()), name.clone(), Some(timeout));
         opening.demuxer = network_options(&scheme, timeout);
         let source = VideoSource::open(opening, options, cancel)?;
-        if source.info().duration.is_some() {
+        if source.is_recording() {
             return Ok(Box::new(source));
         }
     }

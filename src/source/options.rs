@@ -68,9 +68,13 @@ pub struct OpenOptions {
     /// Whether a live source that is not there at first is waited for in the same way. Off by default, so
     /// that a wrong address is told at once.
     pub retry_first_open: bool,
+    /// Whether times go on where a recording's clock starts again, as those of a live source always do. Off by default:
+    /// a recording's frames keep its own times.
+    pub follow_clock: bool,
     /// Takes events.
     pub on_event: Option<EventHandler>,
-    /// Takes the packets of coded video as they are, beside the frames.
+    /// Takes the packets of coded video as they are, beside the frames; for times that rise, with
+    /// [`follow_clock`](Self::follow_clock).
     pub tap: Option<Tap>,
 }
 
@@ -82,6 +86,7 @@ impl Default for OpenOptions {
             io_timeout: Duration::from_secs(5),
             max_retries: 10,
             retry_first_open: false,
+            follow_clock: false,
             on_event: None,
             tap: None,
         }
@@ -105,6 +110,7 @@ impl fmt::Debug for OpenOptions {
             .field("io_timeout", &self.io_timeout)
             .field("max_retries", &self.max_retries)
             .field("retry_first_open", &self.retry_first_open)
+            .field("follow_clock", &self.follow_clock)
             .finish_non_exhaustive()
     }
 }

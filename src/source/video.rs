@@ -198,6 +198,11 @@ impl VideoSource {
         })
     }
 
+    /// Whether it has an end that is known: a length in seconds, or in bytes.
+    pub(super) fn is_recording(&self) -> bool {
+        self.info.duration.is_some() || self.input.is_one_piece()
+    }
+
     /// One step: a frame out of the decoder, or a packet into it.
     fn step(&mut self) -> Result<()> {
         let started = Instant::now();
@@ -270,7 +275,7 @@ impl VideoSource {
         let Some(time) = self.packet.dts().or(self.packet.pts()) else { return };
         let mut time = time.saturating_add(self.behind);
         let newest = *self.newest.get_or_insert(time);
-        let follows = self.info.live || self.options.tap.is_some();
+        let follows = self.info.live || self.options.follow_clock;
         let run_over = self.input.clock_range().filter(|range| {
             let apart = newest.saturating_sub(time.saturating_add(*range)).saturating_abs();
             apart < rescale(RUN_OVER_US, MICROSECONDS, self.base)

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use endort::Error;
 use endort::cancel::Cancel;
-use endort::frame::{Color, Frame, Picture, PixelFormat, Plane};
+use endort::frame::{Color, Frame, Matrix, Picture, PixelFormat, Plane, Range};
 use endort::sink::Sink;
 use endort::sink::video::{VideoOptions, VideoSink};
 use endort::source::{OpenOptions, Recording, Source, open};
 
-use super::media_clips::{all, clip, ffmpeg_rgb, probe, probe_file};
+use super::media_clips::{all, clip, ffmpeg, ffmpeg_rgb, probe, probe_file};
 use super::media_decode::difference;
 
 fn source(path: &Path) -> Box<dyn Source> {
@@ -113,9 +113,28 @@ fn other_containers() {
     let from = clip("h264_audio.mp4");
     for name in ["a.mkv", "a.mov", "a.ts", "a.m4v"] {
         let to = folder.path().join(name);
-        copy(&from, &to, fast());
+        assert!(copy(&from, &to, fast()).is_empty(), "{name}: sound that it takes is copied");
         assert_eq!(probe_file(&to).times.len(), probe_file(&from).times.len(), "{name}");
         assert_eq!(value(&to, "a:0", "stream=codec_name"), "aac", "{name}");
+    }
+}
+
+#[test]
+fn sound_that_a_container_refuses_is_coded_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = "-f lavfi -i testsrc2=size=160x120:rate=25:duration=1 -c:v libx264 -pix_fmt yuv420p";
+    for (codec, makes) in [("opus", "libopus"), ("flac", "flac")] {
+        let from = folder.path().join(format!("{codec}.mkv"));
+        let args = format!("-f lavfi -i sine=duration=1 {picture} -c:a {makes}");
+        ffmpeg(args.split(' ').chain([from.to_str().unwrap()]));
+        for ending in ["mov", "ts", "mkv"] {
+            let to = folder.path().join(format!("{codec}-made.{ending}"));
+            let notes = copy(&from, &to, fast());
+            let kept = ending == "mkv";
+            let expected = format!("sound coded again as AAC: .{ending} does not take {codec}");
+            assert_eq!(notes, if kept { vec![] } else { vec![expected] });
+            assert_eq!(value(&to, "a:0", "stream=codec_name"), if kept { codec } else { "aac" });
+        }
     }
 }
 
@@ -184,6 +203,54 @@ fn a_size_that_changes_on_the_way_is_scaled_to_the_first() {
     sink.finish().unwrap();
     assert_eq!(value(&to, "v:0", "stream=width,height"), "160,120");
     assert_eq!(probe_file(&to).times.len(), 2);
+}
+
+/// A picture of one colour, as it is coded by `color`.
+fn flat(rgb: [f64; 3], color: Color, size: usize) -> Picture {
+    let (red, blue) = if color.matrix == Matrix::Bt709 { (0.2126, 0.0722) } else { (0.299, 0.114) };
+    let luma = red * rgb[0] + (1.0 - red - blue) * rgb[1] + blue * rgb[2];
+    let chroma = [(rgb[2] - luma) / (2.0 - 2.0 * blue), (rgb[0] - luma) / (2.0 - 2.0 * red)];
+    let (black, white, reach) =
+        if color.range == Range::Full { (0.0, 255.0, 255.0) } else { (16.0, 219.0, 224.0) };
+    let plane = |value: f64, size: usize| {
+        Plane::from_vec(vec![value.round() as u8; size * size], size, size).unwrap()
+    };
+    let [cb, cr] = chroma.map(|c| plane(128.0 + reach * c, size / 2));
+    let planes = vec![plane(black + white * luma, size), cb, cr];
+    Picture::new(size, size, PixelFormat::Yuv420, color, planes).unwrap()
+}
+
+#[test]
+fn a_matrix_or_range_that_changes_on_the_way_changes_no_colour() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut source = source(&clip("h264.mp4"));
+    let frame = source.next().unwrap().unwrap();
+    let rgb = [0.8, 0.2, 0.3];
+    for first in [
+        Color { matrix: Matrix::Bt601, range: Range::Limited },
+        Color { matrix: Matrix::Bt709, range: Range::Full },
+    ] {
+        let to = folder.path().join("a.mkv");
+        let mut sink =
+            VideoSink::create(&to, source.info(), None, VideoOptions { crf: 1, ..fast() }).unwrap();
+        let others =
+            [(Matrix::Bt601, Range::Limited), (Matrix::Bt709, Range::Limited), (Matrix::Bt709, Range::Full)];
+        let colors = others.map(|(matrix, range)| Color { matrix, range });
+        for (index, color) in [first].into_iter().chain(colors).enumerate() {
+            let mut next = Frame { picture: flat(rgb, color, 64), ..frame.clone() };
+            next.pts.ticks += 1000 * index as i64;
+            sink.picture(&next).unwrap();
+        }
+        sink.finish().unwrap();
+        let seen = ffmpeg_rgb(&to, "scale=1:1");
+        assert_eq!(seen.len(), 12);
+        for (index, pixel) in seen.chunks(3).enumerate() {
+            for (value, expected) in pixel.iter().zip(rgb) {
+                let difference = f64::from(*value) - 255.0 * expected;
+                assert!(difference.abs() < 5.0, "{first:?}, frame {index}: {pixel:?}");
+            }
+        }
+    }
 }
 
 /// A file system of 64 KiB, where the user may mount one.

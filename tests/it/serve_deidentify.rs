@@ -19,7 +19,7 @@ use crate::program::Sandbox;
 use crate::serve::{API, Server};
 use crate::serve_bounds::Small;
 use crate::serve_clients::run;
-use crate::serve_record::{files, records};
+use crate::serve_record::{files, records, times};
 
 /// The field of view is a disc; a red square in it is found, near the edge, so that its thumbnail reaches beyond.
 const DISC: (f64, f64, f64) = (420.0, 180.0, 150.0);
@@ -244,6 +244,26 @@ fn letters_on_a_dark_screen_are_withheld_and_a_dark_moment_is_not() {
     assert!(recorded.len() > 50 && recorded.len() <= 85, "{}", recorded.len());
     for (index, luma) in recorded.iter().enumerate() {
         assert!(luma.iter().all(|luma| *luma < BRIGHTEST), "recording {index}");
+    }
+}
+
+#[test]
+fn a_recording_whose_clock_starts_again_keeps_its_records_with_their_pictures() {
+    let sandbox = Sandbox::new();
+    let part = sandbox.file("part.ts");
+    clip(&part, &[], 75, &[], &[]);
+    let part = std::fs::read(part).unwrap();
+    sandbox.write("twice.ts", [&part[..], &part].concat());
+    let room = format!("twice={}", sandbox.file("twice.ts").display());
+    let server = Server::start_in(sandbox, &["--record", "kept", "--deidentify", "--room", &room]);
+    let names = files(&server, "twice", "finished");
+    let [video, found] = names.map(|name| server.sandbox.file("kept").join(name));
+    let pictures = times(&video);
+    let records: Vec<f64> = records(&found).iter().map(|r| r["pts_ms"].as_f64().unwrap() / 1e3).collect();
+    assert!(records.windows(2).all(|pair| pair[0] < pair[1]), "{records:?}");
+    assert!(records.iter().filter(|at| **at > 3.1).count() > 10, "{records:?}");
+    for at in records {
+        assert!(pictures.iter().any(|time| (time - at).abs() < 0.0011), "no picture at {at} s: {pictures:?}");
     }
 }
 

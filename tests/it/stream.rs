@@ -523,6 +523,43 @@ fn sound_and_the_shape_of_pixels_are_kept_wherever_the_recording_comes_from() {
     assert!(said.contains("sound left out: the source cannot be read a second time"), "{said}");
 }
 
+/// A TS recording without its `nth` packet of sound.
+fn without_a_packet_of_sound(ts: &[u8], nth: usize) -> Vec<u8> {
+    // FFmpeg numbers a program's streams from 256; the sound is the second.
+    let sounds = |packet: &&[u8]| u16::from_be_bytes([packet[1] & 31, packet[2]]) == 257;
+    let lost = ts.chunks(188).filter(sounds).nth(nth).unwrap().as_ptr();
+    ts.chunks(188).filter(|packet| packet.as_ptr() != lost).flatten().copied().collect()
+}
+
+#[test]
+fn broken_sound_costs_no_picture() {
+    let sandbox = recordings(&[]);
+    let whole = fs::read(clip("h264_long.ts")).unwrap();
+    for nth in [20, 40, 60] {
+        sandbox.write("exams/lost.ts", without_a_packet_of_sound(&whole, nth));
+        for made in ["made.mp4", "made.mkv"] {
+            stream(&sandbox, &["exams/lost.ts", "--no-ai", "-o", made]).code(0);
+            let made = sandbox.file(made);
+            assert_eq!(probe_frames(&made).len(), 90, "{} without packet {nth}", made.display());
+            let times = probe(&made, &["-select_streams", "a:0", "-show_entries", "packet=pts_time"]);
+            let last: f64 = times.lines().last().unwrap().trim_matches(',').parse().unwrap();
+            assert!(last > 2.8, "without packet {nth} the sound ends at {last} s");
+        }
+    }
+    // Numbers that are none, which AAC refuses.
+    let nan = sandbox.file("nan.mov");
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=3"];
+    let sound = "aevalsrc='if(between(t,1,1.2),0/0,0.5*sin(440*2*PI*t))':s=48000:d=3";
+    let coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "pcm_f32le", nan.to_str().unwrap()];
+    ffmpeg([&picture[..], &["-f", "lavfi", "-i", sound], &coded].concat());
+    let run = stream(&sandbox, &["nan.mov", "--no-ai", "-o", "nan.mp4"]).code(0);
+    assert!(run.stderr.contains("broken pieces of sound left out"), "{}", run.stderr);
+    let made = sandbox.file("nan.mp4");
+    assert_eq!(probe_frames(&made).len(), 75);
+    let times = probe(&made, &["-select_streams", "a:0", "-show_entries", "packet=pts_time"]);
+    assert!(times.lines().count() > 120, "{} packets of sound", times.lines().count());
+}
+
 #[test]
 fn sound_that_goes_on_after_the_pictures_is_kept() {
     let sandbox = recordings(&[]);

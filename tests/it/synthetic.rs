@@ -45,6 +45,14 @@ fn equal_options_give_equal_bytes_whatever_the_order_and_the_threads() {
     assert!(one[0].0 != bytes(&renderer(5, true).picture(0).unwrap()));
 }
 
+#[test]
+fn any_number_of_frames_can_be_asked_for() {
+    for frames in [u64::MAX.to_string(), (1_u64 << 60).to_string()] {
+        let source = Synthetic::from_spec(&format!("synthetic:64x64@1,frames={frames}")).unwrap();
+        assert_eq!(source.info().frames, Some(frames.parse().unwrap()));
+    }
+}
+
 /// Marks everything within `reach` pixels of a labelled pixel.
 fn dilated(labels: &[u8], reach: i64) -> Vec<bool> {
     let (width, height) = (SIZE.0 as i64, SIZE.1 as i64);

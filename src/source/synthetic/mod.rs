@@ -88,7 +88,9 @@ impl Synthetic {
             height: options.height,
             fps: Some(1.0 / options.frame_time()),
             frames: options.frames,
-            duration: options.frames.map(|n| Duration::from_secs_f64(n as f64 * options.frame_time())),
+            duration: options
+                .frames
+                .and_then(|n| Duration::try_from_secs_f64(n as f64 * options.frame_time()).ok()),
             live: false,
             codec: "synthetic".to_owned(),
             ..SourceInfo::default()

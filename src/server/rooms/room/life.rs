@@ -172,6 +172,8 @@ impl Room {
             // A camera that was unplugged over lunch comes back: its source keeps trying, and says so.
             max_retries: u32::MAX,
             retry_first_open: true,
+            // Videos and records that are kept have one clock.
+            follow_clock: true,
             on_event: Some(self.listener()),
             // Packets show everything.
             tap: (!self.spec.deidentify).then(|| self.tap.clone()),
