@@ -4,6 +4,7 @@
 //! build it with [`Graph::push`], [`passes`] simplify it, runtimes and exporters read it.
 
 pub mod eval;
+pub mod names;
 pub mod op;
 pub mod passes;
 pub mod quantization;

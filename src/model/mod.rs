@@ -2,6 +2,7 @@
 
 mod builtin;
 mod check;
+mod digest;
 mod guess;
 pub mod manifest;
 pub mod optimization;

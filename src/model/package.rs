@@ -4,8 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use super::digest::{hex_digest, of_artifact};
 use super::manifest::{FileEntry, Layout, Manifest};
 use super::{builtin, check, guess};
 use crate::error::{Error, Result};
@@ -163,7 +162,7 @@ impl Package {
             Format::Tflite => tflite::interface(artifact, spec)?,
         };
         check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
-        let sha256 = hex_digest(artifact);
+        let sha256 = of_artifact(artifact, folder);
         let path = folder.map(|folder| folder.join(&manifest.artifact));
         let artifact = Artifact { format, bytes: artifact.to_vec(), path };
         Self { manifest, graph, sha256, artifact, folder: folder.map(Path::to_owned) }.rewritten(size)
@@ -202,7 +201,7 @@ impl Package {
             .map_err(|detail| model_error(spec, detail))?;
         check::manifest(&manifest).map_err(|detail| model_error(spec, detail))?;
         check::graph(&manifest, &graph).map_err(|detail| model_error(spec, detail))?;
-        let sha256 = hex_digest(&bytes);
+        let sha256 = of_artifact(&bytes, Some(folder));
         let artifact = Artifact { format, bytes, path: Some(path.to_owned()) };
         Self { manifest, graph, sha256, artifact, folder: Some(folder.to_owned()) }.rewritten(size)
     }
@@ -229,7 +228,7 @@ fn unknown(spec: &str) -> String {
     format!("{what}; built in: {found}")
 }
 
-fn folder_of(file: &Path) -> &Path {
+pub(super) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -319,11 +318,6 @@ fn verify(spec: &str, file: &str, entry: &FileEntry, bytes: &[u8]) -> Result<()>
     }
     let (model, file, expected) = (spec.to_owned(), file.to_owned(), entry.sha256.clone());
     Err(Error::Checksum { model, file, found, expected })
-}
-
-/// SHA-256 in lower-case hex.
-pub(crate) fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn model_error(spec: &str, detail: impl Into<String>) -> Error {

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::package::{MANIFEST_FILE, hex_digest, named_folder};
+use super::digest::{hex_digest, of_artifact};
+use super::package::{MANIFEST_FILE, folder_of, named_folder};
 use super::{Package, builtin};
 use crate::format::onnx::MAX_FILE_BYTES;
 
@@ -52,5 +53,6 @@ fn source_digest(model: &str) -> Option<String> {
         None => path.to_owned(),
     };
     let length = std::fs::metadata(&file).ok()?.len();
-    (length <= MAX_FILE_BYTES).then(|| std::fs::read(&file).ok()).flatten().map(|bytes| hex_digest(&bytes))
+    let bytes = (length <= MAX_FILE_BYTES).then(|| std::fs::read(&file).ok()).flatten()?;
+    Some(of_artifact(&bytes, Some(folder_of(&file))))
 }

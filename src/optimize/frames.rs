@@ -8,10 +8,11 @@ use crate::source::{self, Input, Location, OpenOptions};
 use crate::vision::fov::FieldOfView;
 use crate::vision::preprocess::Preprocessor;
 
-/// Calls `take` with the network's input for up to `count` frames, spread evenly over the sources.
+/// Calls `take` with the network's input for up to `count` frames, spread evenly over the sources, and over the files of
+/// each. Every source gives at least one.
 ///
-/// Pictures count as one frame each; of a recording every n-th frame is taken. `take` gets the input,
-/// `[3, height, width]`.
+/// Pictures count as one frame each; of a recording every n-th frame is taken. What a source has too few of is left to
+/// those after it. `take` gets the input, `[3, height, width]`.
 ///
 /// # Errors
 /// Whatever keeps a source from being read, [`Error::NoInput`] if they hold no frame, and what `take` says.
@@ -24,22 +25,27 @@ pub fn inputs(
 ) -> Result<usize> {
     let mut preprocessor = Preprocessor::new(&manifest.input)?;
     let mut input = vec![0.0; 3 * manifest.input.height * manifest.input.width];
-    let found = sources.iter().map(|s| source::expand(s)).collect::<Result<Vec<_>>>()?.concat();
-    let chosen = spread(&found, count);
+    let found = sources.iter().map(|s| source::expand(s)).collect::<Result<Vec<_>>>()?;
+    let count = count.max(found.len());
     let mut taken = 0;
-    for (i, place) in chosen.iter().enumerate() {
-        // What is left, shared by the sources that are left.
-        let share = (count - taken).div_ceil(chosen.len() - i);
-        let mut frame = |frame: &Frame| {
-            let crop = FieldOfView::still(&frame.picture);
-            preprocessor.run(&frame.picture, crop, &mut input)?;
-            taken += 1;
-            take(&input)
-        };
-        frames_of(place, share, cancel, &mut frame)?;
+    for (i, files) in found.iter().enumerate() {
+        // What is left, shared by the sources that are left, and then by the files.
+        let until = taken + (count - taken).div_ceil(found.len() - i);
+        let chosen = spread(files, until - taken);
+        for (i, file) in chosen.iter().enumerate() {
+            let share = (until - taken).div_ceil(chosen.len() - i);
+            let mut frame = |frame: &Frame| {
+                let crop = FieldOfView::still(&frame.picture);
+                preprocessor.run(&frame.picture, crop, &mut input)?;
+                taken += 1;
+                take(&input)
+            };
+            frames_of(file, share, cancel, &mut frame)?;
+        }
     }
     if taken == 0 {
-        return Err(Error::NoInput { source_name: sources.join(", "), detail: "gave no frame".to_owned() });
+        let names: Vec<String> = sources.iter().map(|source| source::redact::redact(source)).collect();
+        return Err(Error::NoInput { source_name: names.join(", "), detail: "gave no frame".to_owned() });
     }
     Ok(taken)
 }

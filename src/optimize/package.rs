@@ -14,25 +14,38 @@ use crate::sink::output::folder_of;
 /// The manifest's name in a package folder.
 const MANIFEST: &str = "model.json";
 
-/// Whether `folder` can take a package: it is not there, is empty, or holds one that endort wrote.
+/// Whether `folder` can take a package: it is not there, is empty, or holds one that endort wrote and nothing else.
 ///
 /// # Errors
 /// [`Error::Output`] for anything else, which would be lost.
 pub fn check_place(folder: &Path) -> Result<()> {
     let refuse = |detail: &str| Err(Error::Output { path: folder.to_owned(), detail: detail.to_owned() });
+    if folder.file_name().is_none() {
+        return refuse("is no name for a folder that is made anew; give one with -o");
+    }
     let Ok(meta) = fs::symlink_metadata(folder) else { return Ok(()) };
     if !meta.is_dir() {
         return refuse("is there already and is no folder; choose another place with -o");
     }
-    let mut entries = fs::read_dir(folder).map_err(Error::read(folder))?;
-    if entries.next().is_none() {
+    let entries = fs::read_dir(folder).and_then(|entries| {
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let entries = entries.map_err(Error::read(folder))?;
+    if entries.is_empty() {
         return Ok(());
     }
     let manifest = fs::read(folder.join(MANIFEST)).ok();
     let ours = manifest.and_then(|text| serde_json::from_slice::<Manifest>(&text).ok());
-    match ours.is_some_and(|m| m.optimization.is_some()) {
-        true => Ok(()),
-        false => refuse("is there already and is no optimized package; choose another place with -o"),
+    let Some(ours) = ours.filter(|manifest| manifest.optimization.is_some()) else {
+        return refuse("is there already and is no optimized package; choose another place with -o");
+    };
+    match entries.iter().find(|name| *name != MANIFEST && !ours.files.contains_key(*name)) {
+        None => Ok(()),
+        Some(other) => {
+            refuse(&format!("also holds {other}, which would be lost; choose another place with -o"))
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! `endort optimize`: what it writes, what it says, and what it refuses.
 
+use endort::format::onnx::proto::{KeyValue, Model};
 use image::{Rgb, RgbImage};
+use prost::Message;
 use serde_json::{Value, json};
 
+use crate::media_clips::clip;
+use crate::media_live::serve;
 use crate::program::Sandbox;
 use crate::small_model;
 use crate::vendor::{site_packages, skipped};
@@ -259,8 +263,21 @@ fn a_package_never_takes_the_place_of_something_else() {
     assert_eq!(sandbox.read("out/notes.txt"), "mine");
     std::fs::remove_file(sandbox.file("out/notes.txt")).unwrap();
     sandbox.endort(args).finish().code(0);
-    // What an earlier run wrote is replaced.
+    // What an earlier run wrote is replaced, and nothing else.
     sandbox.endort(args).finish().code(0);
+    sandbox.write("out/notes.txt", "mine");
+    let run = sandbox.endort(args).finish().code(1).stdout("");
+    assert!(
+        run.stderr.starts_with("endort: out: also holds notes.txt, which would be lost"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(sandbox.read("out/notes.txt"), "mine");
+    for place in [".", "truth/.."] {
+        let args = ["optimize", "red.onnx", "--target", "cpu", "--calibration", "truth/images", "-o", place];
+        let run = sandbox.endort(args).finish().code(1).stdout("");
+        assert!(run.stderr.contains("is no name for a folder"), "{}", run.stderr);
+    }
     let mut left = sandbox.names(".");
     left.retain(|name| name.starts_with(".endort"));
     assert!(left.is_empty(), "{left:?}");
@@ -291,6 +308,75 @@ fn a_source_that_changed_is_told_when_the_package_is_loaded() {
     std::fs::write(elsewhere.join("red.onnx"), b"another").unwrap();
     let frame = ["process-frame", "../truth/images/0.png", "--model", "../out", "--json"];
     sandbox.endort(frame).current_dir(&elsewhere).finish().code(0).stderr(&said);
+}
+
+#[test]
+fn weights_beside_the_file_belong_to_the_model() {
+    let sandbox = Sandbox::new();
+    let source = small_model::write(&sandbox);
+    pictures(&sandbox, 1);
+    let mut model = Model::decode(&std::fs::read(&source).unwrap()[..]).unwrap();
+    let weight = &mut model.graph.as_mut().unwrap().initializer[0];
+    let floats = std::mem::take(&mut weight.float_data);
+    weight.data_location = 1;
+    weight.external_data = vec![KeyValue { key: "location".into(), value: "red.onnx.data".into() }];
+    std::fs::write(&source, model.encode_to_vec()).unwrap();
+    let write = |floats: &[f32]| {
+        let bytes: Vec<u8> = floats.iter().flat_map(|value| value.to_le_bytes()).collect();
+        sandbox.write("red.onnx.data", bytes);
+    };
+    write(&floats);
+    let digest = || endort::model::Package::open(source.to_str().unwrap()).unwrap().sha256;
+    let before = digest();
+    let args = ["optimize", "red.onnx", "--target", "cpu", "--calibration", "truth/images", "-o", "out"];
+    sandbox.endort(args).finish().code(0);
+    let frame = ["process-frame", "truth/images/0.png", "--model", "out", "--json"];
+    sandbox.endort(frame).finish().code(0).stderr("");
+    write(&floats.iter().map(|value| value + 1.0).collect::<Vec<_>>());
+    assert_ne!(digest(), before);
+    let run = sandbox.endort(frame).finish().code(0);
+    assert!(run.stderr.contains("that has changed since"), "{}", run.stderr);
+    write(&floats);
+    assert_eq!(digest(), before);
+}
+
+#[test]
+fn every_source_of_calibration_is_read_and_no_password_is_kept() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 8);
+    sandbox.write("bad.mp4", "no video");
+    let optimize = |more: &[&str]| {
+        let args = ["optimize", "red.onnx", "--target", "cpu", "--precision", "int8", "-o", "out"];
+        sandbox.endort([&args[..], &["--calibration", "truth/images"], more].concat()).finish()
+    };
+    let run = optimize(&["--calibration", "bad.mp4", "--calibration-frames", "4"]).code(1);
+    assert!(run.stderr.starts_with("endort: bad.mp4: "), "{}", run.stderr);
+    let recording = std::fs::read(clip("h264.mp4")).unwrap();
+    let address = serve(recording).replace("http://", "http://nurse:s3cret@");
+    optimize(&["--calibration", &address, "--calibration-frames", "16"]).code(0);
+    let manifest = sandbox.read("out/model.json");
+    assert!(!manifest.contains("s3cret"), "{manifest}");
+    // A source with fewer pictures than its share leaves the rest to the next.
+    assert_eq!(json(&manifest)["optimization"]["calibration"]["frames"], 16);
+}
+
+#[test]
+fn a_package_s_name_is_no_place() {
+    let sandbox = Sandbox::new();
+    let source = small_model::write(&sandbox);
+    pictures(&sandbox, 1);
+    let manifest = json!({
+        "schema": 1, "name": "../escaped/x", "version": "1.0.0", "task": "segmentation", "artifact": "red.onnx",
+        "input": {"name": "image", "width": 64, "height": 64, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+        "outputs": [{"name": "mask", "kind": "mask", "activation": "logits"}], "labels": ["red"],
+    });
+    sandbox.write("inner/one/model.json", manifest.to_string());
+    std::fs::rename(source, sandbox.file("inner/one/red.onnx")).unwrap();
+    let args = ["optimize", "one", "--target", "cpu", "--calibration", "../truth/images"];
+    sandbox.endort(args).current_dir(&sandbox.file("inner")).finish().code(0);
+    assert_eq!(sandbox.names("."), ["inner", "truth"]);
+    assert_eq!(sandbox.names("inner"), ["escaped-x-cpu-fp32", "one"]);
 }
 
 #[test]

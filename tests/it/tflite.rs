@@ -8,9 +8,9 @@ use endort::format::onnx;
 use endort::format::tflite::model::{self, Attributes, Model, Operator, Tensor};
 use endort::format::tflite::schema::{self, Kind};
 use endort::format::tflite::{self, Options, Weights, edge_tpu};
-use endort::graph::op::Binary;
+use endort::graph::op::{Binary, Conv};
 use endort::graph::quantization::{Integer, Quantization};
-use endort::graph::{self, Graph, Op, Unary, ValueId};
+use endort::graph::{self, Graph, Op, Tensor as Constant, Unary, ValueId};
 use endort::model::{Artifact, Format, Package};
 use endort::runtime::candle::cpu::CpuEngine;
 use endort::runtime::{self, Engine, open};
@@ -148,6 +148,56 @@ fn kernels_that_keep_a_grid_are_given_one() {
     assert_eq!(seen, 4);
     let Some(libraries) = site_packages() else { return skipped().unwrap_or(()) };
     let input: Vec<f32> = (0..256).map(|i| (i as f32 / 9.0).sin()).collect();
+    let ours = run(tflite::encode(&model), &input, &libraries);
+    let mut engine = CpuEngine::new(&graph, 1).unwrap();
+    engine.input().copy_from_slice(&input);
+    let theirs: Vec<Vec<f32>> = engine.run().unwrap().iter().map(|output| output.data.clone()).collect();
+    let apart = difference(&ours, &theirs);
+    assert!(apart < 0.02, "{apart}");
+}
+
+#[test]
+fn clips_and_slopes_need_no_floats_between_grids() {
+    let mut graph = Graph::new("clips");
+    let x = graph.add_input("x", vec![1, 4, 8, 8]);
+    let x = on_grid(&mut graph, x, 0.02, 0);
+    let slope = graph.add_constant("slope", Constant::i64(vec![4, 1, 1], vec![25, 50, -30, 100]).unwrap());
+    let slope =
+        push(&mut graph, Op::Dequantize(Quantization::per_tensor(0.01, 0, Integer::Int8)), vec![slope]);
+    let weight: Vec<i64> = (0..16).map(|i| 40 * (i % 5) - 80).collect();
+    let weight = graph.add_constant("weight", Constant::i64(vec![4, 4, 1, 1], weight).unwrap());
+    let weight =
+        push(&mut graph, Op::Dequantize(Quantization::per_tensor(0.02, 0, Integer::Int8)), vec![weight]);
+    let conv = Conv {
+        strides: [1, 1],
+        pads: [0; 4],
+        dilations: [1, 1],
+        groups: 1,
+        bias: false,
+        residual: None,
+        activation: Some(Unary::Clip { min: 0.0, max: 4.0 }),
+    };
+    let cases = [
+        (Op::Unary(Unary::Clip { min: 0.0, max: 1.0 }), vec![x], 1.0 / 255.0, -128),
+        (Op::PRelu, vec![x, slope], 0.02, 0),
+        (Op::Conv(conv), vec![x, weight], 4.0 / 255.0, -128),
+    ];
+    let mut outputs = vec![];
+    for (op, inputs, scale, zero) in cases {
+        let made = push(&mut graph, op, inputs);
+        outputs.push(on_grid(&mut graph, made, scale, zero));
+    }
+    graph.outputs = outputs;
+    let model = tflite::lower(&graph, Options::default()).unwrap();
+    let codes: Vec<_> = model.operators.iter().map(|o| o.code).collect();
+    let count = |code| codes.iter().filter(|&&c| c == code).count();
+    // In, the clip between two grids, and out.
+    assert_eq!((count(schema::QUANTIZE), count(schema::DEQUANTIZE)), (2, 3), "{codes:?}");
+    assert_eq!((count(schema::PRELU), count(schema::CONV_2D)), (1, 1), "{codes:?}");
+    let known = [schema::QUANTIZE, schema::DEQUANTIZE, schema::PRELU, schema::CONV_2D, schema::TRANSPOSE];
+    assert!(codes.iter().all(|code| known.contains(code)), "{codes:?}");
+    let Some(libraries) = site_packages() else { return skipped().unwrap_or(()) };
+    let input: Vec<f32> = (0..256).map(|i| 2.5 * (i as f32 / 9.0).sin()).collect();
     let ours = run(tflite::encode(&model), &input, &libraries);
     let mut engine = CpuEngine::new(&graph, 1).unwrap();
     engine.input().copy_from_slice(&input);
@@ -364,8 +414,8 @@ fn hostile_files_are_errors_and_nothing_worse() {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
 }
 
-/// A file of under a megabyte in which a hundred thousand operators share one list of a hundred thousand inputs.
-fn sharing() -> Vec<u8> {
+/// A file of under a megabyte in which a hundred thousand operators share one list of `inputs` inputs and a name.
+fn sharing(inputs: usize, name: &str) -> Vec<u8> {
     use flatbuffers::{FlatBufferBuilder, TableFinishedWIPOffset, VOffsetT, WIPOffset};
     type Table = WIPOffset<TableFinishedWIPOffset>;
     const MANY: usize = 100_000;
@@ -383,7 +433,7 @@ fn sharing() -> Vec<u8> {
     }
 
     let mut b = FlatBufferBuilder::new();
-    let shared = numbers(&mut b, &[0; MANY]);
+    let shared = numbers(&mut b, &vec![0; inputs]);
     let operator = table(&mut b, &[(1, shared)]);
     let operators = list(&mut b, &vec![operator; MANY]);
     let one = numbers(&mut b, &[1]);
@@ -391,7 +441,9 @@ fn sharing() -> Vec<u8> {
     let tensor = table(&mut b, &[(0, one)]);
     let tensors = list(&mut b, &[tensor]);
     let empty = table(&mut b, &[]);
-    let (codes, buffers) = (list(&mut b, &[empty]), list(&mut b, &[empty]));
+    let name = WIPOffset::new(b.create_string(name).value());
+    let code = table(&mut b, &[(1, name)]);
+    let (codes, buffers) = (list(&mut b, &[code]), list(&mut b, &[empty]));
     let graph = table(&mut b, &[(0, tensors), (1, first), (2, first), (3, operators)]);
     let graphs = list(&mut b, &[graph]);
     let root = table(&mut b, &[(1, codes), (2, graphs), (4, buffers)]);
@@ -401,10 +453,11 @@ fn sharing() -> Vec<u8> {
 
 #[test]
 fn tables_that_share_their_lists_do_not_fill_the_memory() {
-    let bytes = sharing();
-    assert!(bytes.len() < 1 << 20, "{}", bytes.len());
-    let error = tflite::decode(&bytes).unwrap_err();
-    assert_eq!(error, "its lists hold more than the file");
+    for bytes in [sharing(100_000, ""), sharing(1, &"n".repeat(4096))] {
+        assert!(bytes.len() < 1 << 20, "{}", bytes.len());
+        let error = tflite::decode(&bytes).unwrap_err();
+        assert_eq!(error, "its lists hold more than the file");
+    }
 }
 
 #[test]

@@ -33,7 +33,8 @@ pub fn finish(file: &[u8], cancel: &Cancel) -> Result<(Vec<String>, Option<Compi
     let mut warnings = vec![];
     let Some(program) = find() else {
         warnings.push(
-            "edgetpu_compiler is not on the PATH: compile model.tflite with it before the Edge TPU can run it"
+            "edgetpu_compiler is not on the PATH: run this command again where it is, before the Edge TPU can run the \
+             model"
                 .to_owned(),
         );
         return Ok((warnings, None));

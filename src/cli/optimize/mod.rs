@@ -24,7 +24,7 @@ use crate::model::optimization::{
 use crate::model::{Format, Package};
 use crate::optimize::calibrate::{MIN_FRAMES, Request};
 use crate::optimize::{self, ARTIFACT, Job, Made, Observed, TFLITE};
-use crate::runtime;
+use crate::{runtime, source};
 pub use args::{Args, MethodArg};
 use measure::Measured;
 use report::Report;
@@ -100,7 +100,7 @@ impl<'a> Optimize<'a> {
     fn method(&self) -> Method {
         match self.args.calibration_method {
             MethodArg::MinMax => Method::MinMax,
-            MethodArg::Percentile => Method::Percentile((100.0 - self.args.percentile) / 100.0),
+            MethodArg::Percentile => Method::Percentile((100.0 - self.args.percentile) / 200.0),
             MethodArg::Mse => Method::Mse,
         }
     }
@@ -129,12 +129,11 @@ impl<'a> Optimize<'a> {
 
     fn place(&self, package: &Package) -> PathBuf {
         self.args.output.clone().unwrap_or_else(|| {
-            PathBuf::from(format!(
-                "{}-{}-{}",
-                package.manifest.name,
-                self.target.as_str(),
-                self.precision.as_str()
-            ))
+            // A name of somebody else's package decides on no folder but this one.
+            let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+            let name: String = package.manifest.name.chars().map(plain).collect();
+            let name = name.trim_start_matches(['.', '-']);
+            PathBuf::from(format!("{name}-{}-{}", self.target.as_str(), self.precision.as_str()))
         })
     }
 
@@ -303,7 +302,8 @@ impl<'a> Optimize<'a> {
                 keep_float: kept,
             },
             calibration: int8.then(|| Calibration {
-                sources: self.sources.clone(),
+                // A package is for everyone; an address may hold a password.
+                sources: self.sources.iter().map(|source| source::redact::redact(source)).collect(),
                 frames: observed.calibrated.frames,
                 sha256: observed.calibrated.sha256.clone(),
             }),

@@ -12,8 +12,8 @@ mod tensor;
 mod weigh;
 mod write;
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 
@@ -105,6 +105,22 @@ pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Graph> {
         return Err(fail(format!("needs {} multiply-accumulates; the limit is {MAX_MACS}", graph.macs())));
     }
     Ok(graph)
+}
+
+/// The files in `folder` that hold weights of an ONNX file, by the names it has for them; none for what is no such file.
+pub fn external_files(bytes: &[u8], folder: &Path) -> BTreeMap<String, PathBuf> {
+    // The key that names them: most files have none, and need not be decoded.
+    let key = b"location";
+    if !bytes.windows(key.len()).any(|part| part == key) || weigh::check(bytes).is_err() {
+        return BTreeMap::new();
+    }
+    let graph = proto::Model::decode(bytes).ok().and_then(|model| model.graph).unwrap_or_default();
+    let attributes = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
+    let named: BTreeSet<_> =
+        graph.initializer.iter().chain(attributes).filter_map(tensor::location).collect();
+    let found =
+        named.into_iter().filter_map(|name| Some((name.to_owned(), tensor::inside(name, folder).ok()?)));
+    found.collect()
 }
 
 /// A graph under construction.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use half::{bf16, f16};
 
@@ -99,27 +99,18 @@ fn from_fields(t: &proto::Tensor) -> Data {
 
 /// The bytes of a tensor that is stored in a file of its own, which must lie in the model's folder.
 fn external(t: &proto::Tensor, len: usize, folder: Option<&Path>) -> Result<Vec<u8>, String> {
-    let get = |key: &str| t.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
-    let location = get("location").ok_or("names no file for its external data")?;
-    let path = Path::new(location);
-    if !path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
-        return Err(format!("external data {location:?} lies outside the package"));
-    }
+    let location = location(t).ok_or("names no file for its external data")?;
     let folder = folder.ok_or_else(|| format!("external data {location:?} cannot be read here"))?;
     let number = |key: &str| {
-        get(key).map(|v| v.parse::<u64>().map_err(|_| format!("has the {key} {v:?}"))).transpose()
+        entry(t, key).map(|v| v.parse::<u64>().map_err(|_| format!("has the {key} {v:?}"))).transpose()
     };
     let offset = number("offset")?.unwrap_or(0);
     if number("length")?.is_some_and(|l| l != len as u64) {
         return Err(format!("external data should have {len} bytes"));
     }
-    let full = folder.join(path);
-    let read = || -> std::io::Result<Option<Vec<u8>>> {
-        // A symbolic link could still lead outside.
-        if !full.canonicalize()?.starts_with(folder.canonicalize()?) {
-            return Ok(None);
-        }
-        let mut file = File::open(&full)?;
+    let path = inside(location, folder)?;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(&path)?;
         let available = file.metadata()?.len();
         if offset.checked_add(len as u64).is_none_or(|end| end > available) {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
@@ -127,11 +118,33 @@ fn external(t: &proto::Tensor, len: usize, folder: Option<&Path>) -> Result<Vec<
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = vec![0; len];
         file.read_exact(&mut bytes)?;
-        Ok(Some(bytes))
+        Ok(bytes)
     };
-    match read() {
-        Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err(format!("external data {location:?} lies outside the package")),
+    read().map_err(|e| format!("external data {location:?}: {e}"))
+}
+
+fn entry<'a>(t: &'a proto::Tensor, key: &str) -> Option<&'a str> {
+    t.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str())
+}
+
+/// Name of the file that holds a tensor's values, where they are in another file.
+pub fn location(t: &proto::Tensor) -> Option<&str> {
+    (t.data_location == 1).then(|| entry(t, "location")).flatten()
+}
+
+/// The file of that name in the model's folder.
+pub fn inside(location: &str, folder: &Path) -> Result<PathBuf, String> {
+    let outside = || format!("external data {location:?} lies outside the package");
+    let name = Path::new(location);
+    if !name.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+        return Err(outside());
+    }
+    let path = folder.join(name);
+    // A symbolic link could still lead outside.
+    let real = path.canonicalize().and_then(|path| Ok(path.starts_with(folder.canonicalize()?)));
+    match real {
+        Ok(true) => Ok(path),
+        Ok(false) => Err(outside()),
         Err(e) => Err(format!("external data {location:?}: {e}")),
     }
 }

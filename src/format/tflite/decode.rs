@@ -66,6 +66,8 @@ pub fn decode(bytes: &[u8]) -> Read<Model> {
             .get(index)
             .cloned()
             .ok_or_else(|| format!("names the operator {index}, there are {}", codes.len()))?;
+        // Operators may share their name in the file, and have one each here.
+        file.spend(custom.as_ref().map_or(0, String::len))?;
         let attributes = attributes(code, &table)?;
         let (inputs, outputs) = (checked(table.integers(1)?)?, present(table.integers(2)?)?);
         model.operators.push(Operator { code, custom, version, inputs, outputs, attributes });

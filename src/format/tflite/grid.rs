@@ -80,7 +80,7 @@ pub(super) fn integer_version(code: Code) -> Option<i32> {
         | schema::RESIZE_NEAREST_NEIGHBOR => 2,
         schema::CONV_2D | schema::DEPTHWISE_CONV_2D | schema::TRANSPOSE_CONV => 3,
         schema::FULLY_CONNECTED | schema::BATCH_MATMUL => 4,
-        schema::RELU_N1_TO_1 | schema::RESHAPE | schema::HARD_SWISH | schema::PRELU => 1,
+        schema::RELU_N1_TO_1 | schema::RESHAPE | schema::HARD_SWISH | schema::PRELU | schema::QUANTIZE => 1,
         _ => return None,
     })
 }
@@ -192,9 +192,9 @@ impl Lowering<'_> {
         }
         let (tensors, operators) = (self.model.tensors.len(), self.model.operators.len());
         let (at, sources) = (self.at.clone(), self.sources.clone());
-        self.integer = true;
+        self.integer = Some(grid.clone());
         let result = self.operator(node);
-        self.integer = false;
+        self.integer = None;
         let done = result.and_then(|tensor| {
             self.convert(tensors, operators, tensor, &grid)?;
             Ok(tensor)
@@ -260,6 +260,15 @@ impl Lowering<'_> {
             operator.version = operator.version.max(version);
         }
         Ok(())
+    }
+
+    /// Whether a node is being written whose result lies on a grid that ends where a clip would: its integers saturate
+    /// there, to half a step.
+    pub(super) fn saturates(&self, min: f32, max: f32) -> bool {
+        let Some(model::Quantization { scales, zeros, .. }) = &self.integer else { return false };
+        let ([scale], [zero]) = (&scales[..], &zeros[..]) else { return false };
+        let ends = [i8::MIN, i8::MAX].map(|q| (i64::from(q) - zero) as f32 * scale);
+        ends[0] >= min - scale / 2.0 && ends[1] <= max + scale / 2.0
     }
 
     /// Whether the kernel for integers keeps to the grids that the operator at `at` has: some do not go from one to

@@ -119,7 +119,7 @@ impl Lowering<'_> {
         // FULLY_CONNECTED wants [out, in].
         let mut matrix =
             if trans_b { data.clone() } else { layout::transpose(&data, &weights.shape, &[1, 0]) };
-        if alpha != 1.0 && self.integer {
+        if alpha != 1.0 && self.integer.is_some() {
             return Err("scaled weights leave their grid".into());
         }
         matrix.iter_mut().for_each(|v| *v *= alpha);

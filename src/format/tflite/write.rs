@@ -9,7 +9,7 @@ use half::f16;
 
 use super::grid;
 use super::layout;
-use super::model::{Attributes, Model, Operator, Tensor};
+use super::model::{self, Attributes, Model, Operator, Tensor};
 use super::schema::{self, Code, Fused, Kind};
 use crate::error::{Error, Result};
 use crate::graph::quantization::Quantization;
@@ -60,7 +60,7 @@ pub fn lower(graph: &Graph, options: Options) -> Result<Model> {
         sources: HashMap::new(),
         computed: HashMap::new(),
         on_grid: HashMap::new(),
-        integer: false,
+        integer: None,
     };
     lowering.model.description = concat!("endort ", env!("CARGO_PKG_VERSION")).to_owned();
     for &id in &graph.inputs {
@@ -99,8 +99,8 @@ pub(super) struct Lowering<'a> {
     pub(super) computed: HashMap<ValueId, usize>,
     /// Tensors on a grid, by the result of `Quantize` and of `Dequantize`.
     pub(super) on_grid: HashMap<ValueId, usize>,
-    /// Whether a node is being written that may turn out to compute on integers.
-    pub(super) integer: bool,
+    /// The grid of the result, while a node is being written that may turn out to compute on integers.
+    pub(super) integer: Option<model::Quantization>,
 }
 
 /// An error says what TFLite cannot do.
@@ -110,10 +110,10 @@ impl Lowering<'_> {
     /// The tensor of a value; a new one where it has none yet.
     pub(super) fn stored(&mut self, id: ValueId) -> usize {
         let on_grid = self.on_grid.get(&id).copied();
-        if let Some(tensor) = on_grid.filter(|_| self.integer) {
+        if let Some(tensor) = on_grid.filter(|_| self.integer.is_some()) {
             return tensor;
         }
-        if let Some(&tensor) = self.at.get(&id).filter(|_| !self.integer) {
+        if let Some(&tensor) = self.at.get(&id).filter(|_| self.integer.is_none()) {
             return tensor;
         }
         let value = self.graph.value(id);
@@ -133,7 +133,7 @@ impl Lowering<'_> {
             (None, None) => self.tensor(&value.name, shape),
         };
         // A constant that an operator on integers uses is stored for it alone.
-        if !self.integer {
+        if self.integer.is_none() {
             self.at.insert(id, tensor);
         }
         tensor
@@ -169,7 +169,7 @@ impl Lowering<'_> {
     /// Weights, made of the value `id`: constants that are stored in half precision where that is asked for.
     pub(super) fn weights(&mut self, id: ValueId, shape: Vec<usize>, data: &[f32]) -> usize {
         let name = &self.graph.value(id).name;
-        if self.weights == Weights::F32 || self.integer || !fits_half(data) {
+        if self.weights == Weights::F32 || self.integer.is_some() || !fits_half(data) {
             let tensor = self.floats(name, shape, data);
             self.sources.insert(tensor, id);
             return tensor;
@@ -333,6 +333,12 @@ impl Lowering<'_> {
             return Ok(self.map(code, version, &[x], attributes));
         }
         match unary {
+            Unary::Clip { min, max } if self.saturates(min, max) => match &self.model.tensors[x].quantization
+            {
+                // What was computed just now gets the grid of the result.
+                None => Ok(x),
+                Some(_) => Ok(self.map(schema::QUANTIZE, 1, &[x], Attributes::None)),
+            },
             Unary::Clip { min, max } => {
                 let mut y = x;
                 if min > f32::NEG_INFINITY {

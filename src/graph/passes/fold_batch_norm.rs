@@ -17,6 +17,8 @@ pub fn run(graph: &mut Graph) -> usize {
             // The convolution's value takes over the name, so that an output keeps it.
             let name = graph.value(from).name.clone();
             graph.value_mut(to).name = name;
+            // It is dead, and no use of the convolution any more.
+            graph.nodes[i].inputs.clear();
             folded += 1;
         }
     }
@@ -121,4 +123,35 @@ fn apply(graph: &mut Graph, producer: usize, affine: &Affine) -> Option<()> {
         _ => return None,
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_and_an_offset_after_it_both_go_into_the_convolution() {
+        let mut g = Graph::new("test");
+        let x = g.add_input("x", vec![1, 1, 2, 2]);
+        let weight = g.add_constant("w", Tensor::f32(vec![1, 1, 1, 1], vec![3.0]).unwrap());
+        let conv = Conv {
+            strides: [1, 1],
+            pads: [0; 4],
+            dilations: [1, 1],
+            groups: 1,
+            bias: false,
+            residual: None,
+            activation: None,
+        };
+        let y = g.push("conv", "y", Op::Conv(conv), vec![x, weight]).unwrap();
+        let two = g.add_constant("two", Tensor::f32(vec![1], vec![2.0]).unwrap());
+        let z = g.push("mul", "z", Op::Binary(Binary::Mul), vec![y, two]).unwrap();
+        let z = g.push("add", "sum", Op::Binary(Binary::Add), vec![z, two]).unwrap();
+        g.outputs.push(z);
+        assert_eq!(run(&mut g), 2);
+        let [node] = &g.nodes[..] else { panic!("{:?}", g.nodes) };
+        let constant = |slot: usize| g.constant_f32(node.inputs[slot]).unwrap();
+        assert_eq!((constant(1), constant(2)), (&[6.0][..], &[2.0][..]));
+        assert_eq!(g.value(g.outputs[0]).name, "sum");
+    }
 }

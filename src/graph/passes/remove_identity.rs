@@ -1,21 +1,23 @@
 //! Identity removal: nodes that pass their input on, and reshapes, casts or slices that change nothing.
 
-use crate::graph::{Graph, Op};
+use std::collections::HashMap;
+
+use crate::graph::{Graph, Op, ValueId};
 
 /// Removes them. Returns how many. A node that gives an output its name stays.
 pub fn run(graph: &mut Graph) -> usize {
-    let mut removed = 0;
+    // What stands for each value that goes. Nodes come after those that they use, so that one pass is enough.
+    let mut instead: HashMap<ValueId, ValueId> = HashMap::new();
     for i in 0..graph.nodes.len() {
+        let inputs = &mut graph.nodes[i].inputs;
+        inputs.iter_mut().for_each(|id| *id = instead.get(id).copied().unwrap_or(*id));
         let node = &graph.nodes[i];
-        if graph.outputs.contains(&node.output) || !changes_nothing(graph, i) {
-            continue;
+        if !graph.outputs.contains(&node.output) && changes_nothing(graph, i) {
+            instead.insert(node.output, node.inputs[0]);
         }
-        let (from, to) = (node.output, node.inputs[0]);
-        graph.replace_uses(from, to);
-        removed += 1;
     }
     super::dead_code::run(graph);
-    removed
+    instead.len()
 }
 
 fn changes_nothing(graph: &Graph, i: usize) -> bool {

@@ -15,6 +15,7 @@ use prost::Message;
 use super::proto;
 use super::tensor::dtype;
 use crate::error::Result;
+use crate::graph::names::Names;
 use crate::graph::quantization::Integer;
 use crate::graph::tensor::{Data, fits_half};
 use crate::graph::{Graph, Op, Tensor, ValueId};
@@ -40,8 +41,8 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>> {
         graph,
         options: *options,
         names: HashMap::new(),
-        taken: HashSet::new(),
-        node_names: HashSet::new(),
+        taken: Names::default(),
+        node_names: Names::default(),
         integers: integers(graph),
         nodes: vec![],
         initializers: vec![],
@@ -87,9 +88,9 @@ struct Writer<'g> {
     options: WriteOptions,
     /// Names of values that are there.
     names: HashMap<ValueId, String>,
-    taken: HashSet<String>,
+    taken: Names,
     /// Names of nodes, which must differ too.
-    node_names: HashSet<String>,
+    node_names: Names,
     integers: HashMap<ValueId, Integer>,
     nodes: Vec<proto::Node>,
     initializers: Vec<proto::Tensor>,
@@ -98,7 +99,7 @@ struct Writer<'g> {
 impl Writer<'_> {
     /// `name`, or one derived from it that no other value bears.
     fn fresh(&mut self, name: &str) -> String {
-        unique(&mut self.taken, if name.is_empty() { "value" } else { name })
+        self.taken.unique(if name.is_empty() { "value" } else { name })
     }
 
     /// The name of a node's input, which is written if it is a constant that was not written yet.
@@ -203,7 +204,7 @@ impl Writer<'_> {
         output: String,
         attribute: Vec<proto::Attribute>,
     ) {
-        let name = unique(&mut self.node_names, name);
+        let name = self.node_names.unique(name);
         self.nodes.push(proto::Node {
             name,
             op_type: op_type.to_owned(),
@@ -213,17 +214,6 @@ impl Writer<'_> {
             ..Default::default()
         });
     }
-}
-
-/// `base`, or one derived from it that was not taken yet.
-fn unique(taken: &mut HashSet<String>, base: &str) -> String {
-    let mut name = base.to_owned();
-    let mut count = 1;
-    while !taken.insert(name.clone()) {
-        count += 1;
-        name = format!("{base}.{count}");
-    }
-    name
 }
 
 fn data_type(integer: Integer) -> i32 {

@@ -95,7 +95,11 @@ impl Lowering<'_> {
         if self.model.tensors[tensor].data.is_some() {
             let mut copy = self.model.tensors[tensor].clone();
             copy.shape = shape;
-            return self.add(copy);
+            let copy = self.add(copy);
+            if let Some(&source) = self.sources.get(&tensor) {
+                self.sources.insert(copy, source);
+            }
+            return copy;
         }
         self.reshape(tensor, shape)
     }

@@ -168,7 +168,7 @@ mod tests {
         assert!(low == 0.0 && (0.9..1.7).contains(&high), "{high}");
         // A thousand times the range costs more in rounding than one value costs in clipping only where
         // there are enough values.
-        assert!(h.range(Method::Mse).1 <= 1000.0);
+        assert!((800.0..950.0).contains(&h.range(Method::Mse).1), "{:?}", h.range(Method::Mse));
         let mut many = Histogram::default();
         (0..2000).for_each(|_| many.add(&ramp[..1000], 1));
         many.add(&[0.5], 1);

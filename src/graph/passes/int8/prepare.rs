@@ -1,9 +1,8 @@
 //! The form of a network that is quantized: simplified, and with nothing fused but what integer kernels have.
 
-use std::collections::HashSet;
-
 use super::Scheme;
 use super::expand::expand;
+use crate::graph::names::Names;
 use crate::graph::op::{Conv, ConvTranspose};
 use crate::graph::{Graph, Node, Op, Unary, Value, ValueId, passes};
 
@@ -41,18 +40,11 @@ pub fn prepare(graph: &Graph, scheme: Scheme) -> Result<Graph, String> {
 
 /// Gives every node a name that no other has: layers are asked for and reported by it.
 fn name_nodes(graph: &mut Graph) {
-    let mut taken = HashSet::new();
+    let mut names = Names::default();
     for i in 0..graph.nodes.len() {
         let node = &graph.nodes[i];
-        let base =
-            if node.name.is_empty() { graph.value(node.output).name.clone() } else { node.name.clone() };
-        let mut name = base.clone();
-        let mut count = 1;
-        while !taken.insert(name.clone()) {
-            count += 1;
-            name = format!("{base}.{count}");
-        }
-        graph.nodes[i].name = name;
+        let base = if node.name.is_empty() { &graph.value(node.output).name } else { &node.name };
+        graph.nodes[i].name = names.unique(base);
     }
 }
 
