@@ -49,9 +49,11 @@ pub fn this_machine(settings: &Realtime) -> Result<DeviceInfo> {
 /// # Errors
 /// A root that cannot be read, and standard output that cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    // Whatever is looked at, a settings file that is named is checked.
+    let settings = context.settings(&Flags::default())?;
     let info = match &args.root {
         Some(root) => detect(&Options::captured(root))?,
-        None => this_machine(&context.settings(&Flags::default())?)?,
+        None => this_machine(&settings)?,
     };
     if args.json {
         let json = serde_json::to_string_pretty(&info)

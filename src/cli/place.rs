@@ -93,7 +93,7 @@ pub fn check<'a>(jobs: impl Iterator<Item = (&'a Input, Vec<PathBuf>)> + Clone) 
             if output.is_dir() {
                 return refuse("is a folder, where a file is to be written".to_owned());
             }
-            if let Some(other) = makers.insert(output.clone(), input.name()) {
+            if let Some(other) = makers.insert(spelled_out(&output), input.name()) {
                 let name = input.name();
                 return refuse(if other == name {
                     "would be written twice: give each kind of output a name of its own".to_owned()
@@ -104,6 +104,13 @@ pub fn check<'a>(jobs: impl Iterator<Item = (&'a Input, Vec<PathBuf>)> + Clone) 
         }
     }
     Ok(())
+}
+
+/// One path for all ways to name a file that may not be there yet: its folder's own path and its name.
+fn spelled_out(path: &Path) -> PathBuf {
+    let folder = folder_of(path);
+    let folder = fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
+    folder.map_or_else(|_| path.to_owned(), |folder| folder.join(path.file_name().unwrap_or_default()))
 }
 
 /// What tells two files apart, whatever they are called.

@@ -58,6 +58,11 @@ impl Board {
         let is_tegra =
             compatible.iter().any(|name| name.starts_with("nvidia,tegra") || name.contains("jetson"))
                 || cpu.hardware.as_deref().is_some_and(|name| name.starts_with("tegra"));
+        // Containers hide the device tree; these show through, as NVIDIA's own tools look for them.
+        let is_tegra = is_tegra
+            || soc(root, "family").is_some_and(|name| name.to_ascii_lowercase().starts_with("tegra"))
+            || ["etc/nv_tegra_release", "dev/nvhost-gpu", "dev/nvgpu"].iter().any(|path| root.exists(path));
+        let model = model.or_else(|| soc(root, "machine"));
         let named = |what: &str| model.as_deref().or(cpu.board.as_deref()).is_some_and(|m| m.contains(what));
         let is_pi = compatible.iter().any(|name| name.starts_with("raspberrypi,")) || named("Raspberry Pi");
         let kind = match () {
@@ -78,6 +83,11 @@ impl Board {
             compatible,
         }
     }
+}
+
+/// What the kernel says of the system on the chip.
+fn soc(root: &Root, what: &str) -> Option<String> {
+    clean(&root.text(&format!("sys/devices/soc0/{what}")))
 }
 
 /// Strings of a property of the device tree's root; each ends in a NUL.

@@ -74,6 +74,9 @@ const MAX_INCLUDES: usize = 8;
 /// Folders that a search goes through.
 const MAX_FOLDERS: usize = 512;
 
+/// How a library was found that lies where the user says.
+pub(super) const RUNTIME_PATH: &str = "runtime path";
+
 /// A library or program that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
@@ -123,9 +126,9 @@ impl<'a> Libraries<'a> {
             // A file is named for its folder's sake; packages put libraries one or two folders below.
             let is_file = place.contains(format.ending());
             let folder = if is_file { place.rsplit_once('/').map_or("", |(f, _)| f) } else { &place };
-            search.add(folder, "runtime path");
+            search.add(folder, RUNTIME_PATH);
             for below in PYTHON_PACKAGES.iter().chain(&["runtime/lib/*", "lib"]) {
-                search.add_matching(&format!("{folder}/{below}"), "runtime path");
+                search.add_matching(&format!("{folder}/{below}"), RUNTIME_PATH);
             }
         }
         let path = if format == Format::MachO { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
@@ -238,10 +241,14 @@ impl<'a> Libraries<'a> {
         unusable
     }
 
-    /// The library that a variable names, whatever its name is.
-    pub fn named_by(&self, variable: &str) -> Option<Found> {
+    /// The library of this name that a variable names, as endort would open it: a file of another name or none is passed
+    /// over.
+    pub fn named_by(&self, variable: &str, name: &str) -> Option<Found> {
         let path = self.environment.get(variable).filter(|path| !path.is_empty())?;
-        Some(self.judge(path, variable))
+        let found = self.judge(path, variable);
+        let file = path.rsplit('/').next().unwrap_or_default();
+        let is_there = self.root.metadata(path).is_some_and(|metadata| metadata.is_file());
+        (is_there && self.format.version(file, name).is_some()).then_some(found)
     }
 
     /// A program by name, first along `PATH`.
@@ -373,7 +380,9 @@ mod tests {
     fn what_cannot_be_loaded_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let environment = BTreeMap::from([("ORT_DYLIB_PATH".to_owned(), "/none.so".to_owned())]);
+        let environment = ["ONE", "TWO", "THREE"].map(str::to_owned).into_iter();
+        let named = ["/usr/lib/none.so", "/usr/lib/libb.so", "/usr/lib/liba.so"].map(str::to_owned);
+        let environment = environment.zip(named).collect();
         write(folder.path(), "usr/lib/liba.so", &elf(62));
         write(folder.path(), "usr/lib/libb.so", b"GROUP ( libb.so.1 )");
         write(folder.path(), "usr/lib/libd.so", b"");
@@ -384,7 +393,9 @@ mod tests {
         assert_eq!(why("libb"), "it is no shared library");
         assert_eq!(why("libc"), "the link leads nowhere");
         assert_eq!(why("libd"), "it is empty or cannot be read");
-        assert_eq!(search.named_by("ORT_DYLIB_PATH").unwrap().unusable.unwrap(), "there is no such file");
+        // What is gone, or is called something else, is not opened either.
+        assert_eq!(["ONE", "TWO"].map(|variable| search.named_by(variable, "liba")), [None, None]);
+        assert_eq!(search.named_by("THREE", "liba").unwrap().unusable.unwrap(), "it is made for x86_64");
         assert_eq!(search.find(&["libe"]), None);
     }
 }

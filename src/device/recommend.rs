@@ -97,7 +97,7 @@ pub fn recommend(machine: &Machine, workload: &Workload) -> Recommendation {
     let (runtime, folders) = match best {
         Some((route, _)) => (route.runtime, route.library_folder(&machine.runtimes).into_iter().collect()),
         None if others.is_empty() => (CPU_RUNTIME, vec![]),
-        None => ("all", others.iter().filter_map(|found| folder_to_name(found)).collect()),
+        None => (ALL, others.iter().filter_map(|found| folder_to_name(found)).collect()),
     };
     if !others.is_empty() {
         let names: Vec<&str> = others.iter().map(|found| found.name.as_str()).collect();
@@ -145,7 +145,9 @@ fn next(
         true => String::new(),
         false => format!(" --runtime-path {}", folders.join(":")),
     };
-    format!("{make}{bench} --runtime {runtime} --threads {}{runtime_path}", advice.threads)
+    // What is measured for `auto` holds for commands with as many threads, and those that follow will name none.
+    let threads = if runtime == ALL { String::new() } else { format!(" --threads {}", advice.threads) };
+    format!("{make}{bench} --runtime {runtime}{threads}{runtime_path}")
 }
 
 fn on_the_processor(machine: &Machine, workload: &Workload) -> Recommendation {
@@ -210,6 +212,9 @@ fn simd(cpu: &Cpu, arch: &str) -> &'static str {
         () => BASIC,
     }
 }
+
+/// What puts all runtimes that are present side by side.
+const ALL: &str = "all";
 
 /// What is left where there are no wide registers.
 const BASIC: &str = "basic instructions";

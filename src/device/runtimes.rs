@@ -2,7 +2,7 @@
 
 use super::binary::version_in;
 use super::info::RuntimeFound;
-use super::library::Found;
+use super::library::{Found, RUNTIME_PATH};
 use super::probe::Probe;
 use super::recommend::{Build, CPU_RUNTIME};
 use super::root::clean;
@@ -64,8 +64,16 @@ pub(super) fn find(probe: &Probe, build: Build) -> Vec<RuntimeFound> {
         })
         .collect();
     for known in &KNOWN {
-        let named = known.variable.and_then(|variable| probe.libraries.named_by(variable));
-        let Some(found) = named.or_else(|| probe.libraries.find(known.libraries)) else { continue };
+        let found = probe.libraries.find(known.libraries);
+        // In the order in which endort opens them: where --runtime-path says, where the variable says, elsewhere.
+        let (first, last) =
+            match found.as_ref().is_some_and(|f| f.found_by == RUNTIME_PATH && f.unusable.is_none()) {
+                true => (found, None),
+                false => (None, found),
+            };
+        let named =
+            || known.variable.and_then(|variable| probe.libraries.named_by(variable, known.libraries[0]));
+        let Some(found) = first.or_else(named).or(last) else { continue };
         let version = version(probe, known, &found);
         let mut entry = entry(known.name, found, version);
         if known.name == ONNX_RUNTIME {

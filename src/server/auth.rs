@@ -220,13 +220,7 @@ pub struct Origins {
 impl Origins {
     /// Whether a request with this `Origin` and `Host` comes from a page of this server or an allowed one.
     pub(super) fn allow(&self, origin: Option<&str>, host: Option<&str>, scheme: &str) -> bool {
-        let Some(origin) = origin else { return true };
-        let own = host.is_some_and(|host| {
-            origin
-                .split_once("://")
-                .is_some_and(|(from, place)| from == scheme && place.eq_ignore_ascii_case(host))
-        });
-        own || self.lists(origin)
+        is_own(origin, host, scheme) || origin.is_some_and(|origin| self.lists(origin))
     }
 
     /// Whether an origin is one of those that were allowed besides the server's own.
@@ -246,6 +240,16 @@ impl Origins {
             || name.parse::<IpAddr>().is_ok()
             || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
+}
+
+/// Whether a request with this `Origin` and `Host` comes from a page of this server, or from no page at all.
+pub(super) fn is_own(origin: Option<&str>, host: Option<&str>, scheme: &str) -> bool {
+    let Some(origin) = origin else { return true };
+    host.is_some_and(|host| {
+        origin
+            .split_once("://")
+            .is_some_and(|(from, place)| from == scheme && place.eq_ignore_ascii_case(host))
+    })
 }
 
 #[cfg(test)]

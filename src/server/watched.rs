@@ -24,7 +24,7 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// Never longer than this.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(10);
 /// For a fresh analyzer to be ready: a GPU's kernels may have to be compiled. A device that hangs never is.
-const LONGEST_OPENING: Duration = Duration::from_secs(120);
+pub(super) const LONGEST_OPENING: Duration = Duration::from_secs(120);
 /// Failures within [`WINDOW`] after which it is given up.
 pub(super) const MAX_FAILURES: usize = 5;
 /// See [`MAX_FAILURES`].
@@ -103,10 +103,28 @@ impl Watched {
     /// Loads the analyzer.
     ///
     /// # Errors
-    /// Whatever loading it the first time gives.
+    /// Whatever loading it the first time gives; [`Error::Runtime`] where that does not end, as on a device that hangs.
     pub(super) fn open(load: Box<dyn Fn() -> Result<Loaded> + Send + Sync>) -> Result<Self> {
-        let load: Load = Arc::from(load);
-        let loaded = load()?;
+        Self::open_within(LONGEST_OPENING, Arc::from(load))
+    }
+
+    fn open_within(longest: Duration, load: Load) -> Result<Self> {
+        let failed = |detail: String| Error::Runtime { runtime: "the model's runtime".to_owned(), detail };
+        let loaded = match start(Arc::clone(&load), Duration::ZERO)
+            .map_err(|e| failed(e.to_string()))?
+            .recv_timeout(longest)
+        {
+            Ok(loaded) => loaded?,
+            Err(RecvTimeoutError::Timeout) => {
+                let seconds = longest.as_secs();
+                return Err(failed(format!(
+                    "is not ready after {seconds} s: its device may hang; try --runtime candle-cpu"
+                )));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(failed("panicked while it was opened".to_owned()));
+            }
+        };
         Ok(Self {
             model: loaded.analyzer.model().to_owned(),
             runtime: loaded.analyzer.runtime().to_owned(),
@@ -161,14 +179,8 @@ impl Watched {
         }
         let doublings = self.failures.recent().saturating_sub(2) as u32;
         let pause = if self.failures.recent() < 2 { Duration::ZERO } else { FIRST_PAUSE * (1 << doublings) };
-        let (loaded, receiver) = bounded(1);
-        let load = Arc::clone(&self.load);
-        let spawned = Builder::new().name("ai-restart".to_owned()).spawn(move || {
-            std::thread::sleep(pause);
-            let _ = loaded.send(load());
-        });
-        self.lane = match spawned {
-            Ok(_) => Lane::Opening(receiver, Instant::now() + pause + LONGEST_OPENING),
+        self.lane = match start(Arc::clone(&self.load), pause) {
+            Ok(loaded) => Lane::Opening(loaded, Instant::now() + pause + LONGEST_OPENING),
             Err(_) => Lane::GivenUp,
         };
         self.incident(Incident::Restarting { detail: detail.clone() });
@@ -207,6 +219,16 @@ impl Watched {
             Err(error) => Err(self.replace(error.to_string())),
         }
     }
+}
+
+/// Loads on a thread of its own, which may never come back.
+fn start(load: Load, pause: Duration) -> std::io::Result<Receiver<Result<Loaded>>> {
+    let (loaded, receiver) = bounded(1);
+    Builder::new().name("ai-open".to_owned()).spawn(move || {
+        std::thread::sleep(pause);
+        let _ = loaded.send(load());
+    })?;
+    Ok(receiver)
 }
 
 impl Worker {
@@ -318,6 +340,19 @@ mod tests {
         let sink = Arc::clone(&seen);
         watched.tell(Box::new(move |incident| sink.lock().unwrap().push(incident)));
         (watched, seen)
+    }
+
+    #[test]
+    fn a_device_that_hangs_is_an_error_in_time() {
+        let load = || {
+            std::thread::sleep(Duration::from_secs(600));
+            Err(Error::Cancelled)
+        };
+        let error = Watched::open_within(Duration::from_millis(50), Arc::new(load)).err().unwrap();
+        assert!(error.to_string().contains("is not ready after 0 s"), "{error}");
+        let error =
+            Watched::open_within(Duration::from_secs(9), Arc::new(|| panic!("broken"))).err().unwrap();
+        assert!(error.to_string().contains("panicked while it was opened"), "{error}");
     }
 
     /// Finds one thing, its first, in each frame but the third of each life.

@@ -289,6 +289,28 @@ fn how_many_streams_are_held_is_told_of_each_model() {
     let told = "\nThis box holds 0 stream(s) of red on scripted (fp32) within the budget.\n\
                 This box holds 0 stream(s) of polyp-lite on scripted (fp32) within the budget.\n";
     assert!(two.stdout.ends_with(told), "{two:?}");
+    // Two files of one name are two models.
+    std::fs::create_dir(sandbox.file("other")).unwrap();
+    std::fs::rename(small_model::write_in_two_steps(&sandbox), sandbox.file("other/red.onnx")).unwrap();
+    small_model::write(&sandbox);
+    let two = sandbox.endort([&args[..], &["--model", "other/red.onnx"]].concat()).finish().code(0);
+    let told: Vec<&str> = two.stdout.lines().rev().take(2).collect();
+    assert!(told.iter().all(|line| line.starts_with("This box holds 0 stream(s) of red ")), "{told:?}");
+    assert!(told[0] != told[1] && told[0].contains("… on scripted"), "{told:?}");
+}
+
+#[test]
+fn what_auto_goes_by_names_the_flags_that_belong_to_it() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    let args = ["bench", "synthetic:64x64@30", "--warmup", "0", "--duration", "0.3", "--pace", "max"];
+    let args = [&args[..], &["--model", "red.onnx", "--runtime", "all"]].concat();
+    let run =
+        sandbox.endort([&args[..], &["--threads", "3", "--runtime-path", "."]].concat()).finish().code(0);
+    let said = "endort: --runtime auto goes by that where --threads 3 and --runtime-path is given as well\n";
+    assert!(run.stderr.ends_with(said), "{run:?}");
+    let run = sandbox.endort(args).finish().code(0);
+    assert!(!run.stderr.contains("goes by that"), "{run:?}");
 }
 
 #[test]

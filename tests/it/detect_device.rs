@@ -137,6 +137,35 @@ fn with_libraries(sandbox: &Sandbox, tree: &str, files: &[&str]) -> DeviceInfo {
 }
 
 #[test]
+fn a_jetson_is_known_in_a_container_that_hides_the_device_tree() {
+    let sandbox = Sandbox::new();
+    with_libraries(&sandbox, "jetson-agx-orin-container", &[]);
+    let look = || detect(&Options::captured(&sandbox.file("root"))).unwrap();
+    fs::remove_dir_all(sandbox.file("root/sys/firmware")).unwrap();
+    assert_eq!(look().machine.kind, Kind::Arm);
+    for (file, text) in [("sys/devices/soc0/family", "Tegra\n"), ("etc/nv_tegra_release", "# R36\n")] {
+        sandbox.write(&format!("root/{file}"), text);
+        let info = look();
+        assert_eq!(info.machine.kind, Kind::Jetson, "{file}");
+        assert!(
+            problems(&info).iter().any(|text| text.contains("--runtime nvidia")),
+            "{file}: {:?}",
+            problems(&info)
+        );
+        fs::remove_file(sandbox.file("root").join(file)).unwrap();
+    }
+}
+
+#[test]
+fn a_captured_tree_does_not_spare_the_settings_file() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.file("empty")).unwrap();
+    sandbox.write("bad.toml", "fps = \"many\"\n");
+    let run = sandbox.endort(["detect-device", "--root", "empty", "--config", "bad.toml"]).finish().code(2);
+    assert!(run.stdout.is_empty() && run.stderr.contains("bad.toml"), "{run:?}");
+}
+
+#[test]
 fn a_library_of_the_wrong_kind_does_not_hide_the_right_one() {
     let debian = "usr/lib/aarch64-linux-gnu";
     let coral = [
@@ -343,10 +372,11 @@ next: endort bench --runtime candle-cpu --threads 1
 #[test]
 fn this_machine_is_described() {
     let sandbox = Sandbox::new();
-    let library = env!("CARGO_BIN_EXE_endort");
+    let library = sandbox.file("libonnxruntime.so").display().to_string();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_endort"), &library).unwrap();
     let run = sandbox
         .endort(["detect-device", "--json"])
-        .env("ORT_DYLIB_PATH", library)
+        .env("ORT_DYLIB_PATH", &library)
         .finish()
         .code(0)
         .stderr("");
@@ -358,7 +388,7 @@ fn this_machine_is_described() {
     assert!(machine.memory.usable_mb.unwrap() > 100 && !machine.os.is_empty(), "{machine:#?}");
     assert!(!machine.video_decode.as_ref().unwrap().ffmpeg.is_empty());
     let named = machine.runtimes.iter().find(|runtime| runtime.found_by == "ORT_DYLIB_PATH").unwrap();
-    assert_eq!((named.name.as_str(), named.path.as_deref()), ("ONNX Runtime", Some(library)));
+    assert_eq!((named.name.as_str(), named.path.as_deref()), ("ONNX Runtime", Some(library.as_str())));
     assert_eq!(machine.runtimes[0].name, "candle-cpu");
 
     let run = sandbox.endort(["detect-device"]).finish().code(0).stderr("");

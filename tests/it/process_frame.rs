@@ -3,7 +3,9 @@
 use image::{GenericImageView, GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;
 
+use crate::optimize::pictures;
 use crate::program::Sandbox;
+use crate::small_model;
 
 /// A picture of no interest.
 fn picture(sandbox: &Sandbox, name: &str) {
@@ -111,4 +113,29 @@ fn a_network_that_goes_wrong_is_an_error_and_not_a_finding() {
             sandbox.endort(["process-frame", "one.png", "--runtime", script]).finish().code(1).stdout("");
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
     }
+}
+
+#[test]
+fn two_kinds_of_output_in_one_folder_are_refused_however_it_is_spelled() {
+    let sandbox = Sandbox::new();
+    small_model::write(&sandbox);
+    pictures(&sandbox, 1);
+    std::fs::create_dir(sandbox.file("out")).unwrap();
+    std::os::unix::fs::symlink("out", sandbox.file("link")).unwrap();
+    let absolute = format!("{}/", sandbox.file("out").display());
+    for mask in ["out/", "./out/", "link/", "truth/../out/", absolute.as_str()] {
+        let args = [
+            "process-frame",
+            "truth/images/0.png",
+            "--model",
+            "red.onnx",
+            "--overlay",
+            "out/",
+            "--mask",
+            mask,
+        ];
+        let run = sandbox.endort(args).finish().code(1);
+        assert!(run.stderr.contains("would be written twice"), "{mask}: {}", run.stderr);
+    }
+    assert!(sandbox.names("out").is_empty());
 }

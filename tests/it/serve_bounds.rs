@@ -253,8 +253,36 @@ fn there_are_so_many_rooms_and_one_that_has_ended_gives_way() {
     start("b").status(201);
     start("c").problem(503);
     assert_eq!(small.hits("rooms"), 1);
-    small.post("/video/stop-stream", &json!({ "room": "a" })).status(200);
+    for room in ["b", "a"] {
+        small.post("/video/stop-stream", &json!({ "room": room })).status(200);
+    }
+    let names = || {
+        let rooms = small.get("/video/streams").json()["rooms"].clone();
+        rooms
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|room| room["room"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["a", "b"]);
     start("c").status(201);
+    assert_eq!(names(), ["a", "c"], "the one that ended first");
+}
+
+#[test]
+fn as_many_rooms_as_there_may_be_start_at_once() {
+    let small = Small::start(|limits| limits.rooms = 3);
+    let codes = std::thread::scope(|scope| {
+        let start = |room: usize| {
+            let wanted = json!({ "room": format!("r{room}"), "source": "synthetic:64x64@10" });
+            small.post("/video/start-stream", &wanted).status
+        };
+        let starts: Vec<_> = (0..8).map(|room| scope.spawn(move || start(room))).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect::<Vec<_>>()
+    });
+    let started = codes.iter().filter(|code| **code == 201).count();
+    assert_eq!((started, codes.iter().filter(|code| **code == 503).count()), (3, 5), "{codes:?}");
 }
 
 #[test]

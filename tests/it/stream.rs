@@ -523,6 +523,15 @@ fn sound_and_the_shape_of_pixels_are_kept_wherever_the_recording_comes_from() {
     assert!(said.contains("sound left out: the source cannot be read a second time"), "{said}");
 }
 
+#[test]
+fn no_output_takes_the_ledger_s_name() {
+    let sandbox = recordings(&["h264.mp4"]);
+    fs::copy(clip("h264.mp4"), sandbox.file("exams/endort-stream.mp4")).unwrap();
+    let run = stream(&sandbox, &["exams", "--results", "out"]).code(1);
+    assert!(run.stderr.contains("is the name of the folder's ledger: rename the input"), "{}", run.stderr);
+    assert!(!sandbox.file("out").exists());
+}
+
 /// A TS recording without its `nth` packet of sound.
 fn without_a_packet_of_sound(ts: &[u8], nth: usize) -> Vec<u8> {
     // FFmpeg numbers a program's streams from 256; the sound is the second.

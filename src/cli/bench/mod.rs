@@ -20,7 +20,7 @@ use super::args::{DEFAULT_MODEL, RealtimeArgs, precision};
 use super::fastest::memory;
 use super::model::{self, Choice, NO_MODEL};
 use super::{Context, Outcome};
-use crate::config::{Device, Precision, Realtime};
+use crate::config::{Device, Origin, Precision, Realtime};
 use crate::device::host::Host;
 use crate::error::{Error, Result};
 use crate::model::Package;
@@ -250,10 +250,23 @@ impl Bench<'_> {
                 console.note("the fastest runtime is not kept for auto: --device names one device");
             } else if let Err(error) = chooser.remember(&mut fastest) {
                 console.note(&format!("the fastest runtime for {model} is not kept for auto: {error}"));
+            } else if let Some(flags) = self.flags_of_auto() {
+                console.note(&format!("--runtime auto goes by that where {flags} is given as well"));
             }
             found.push(fastest);
         }
         found
+    }
+
+    /// What a later command must name too, so that what is measured now holds for it.
+    fn flags_of_auto(&self) -> Option<String> {
+        let all = std::thread::available_parallelism().ok();
+        let threads = self.args.threads.filter(|threads| Some(*threads) != all);
+        let threads = threads.map(|threads| format!("--threads {threads}"));
+        let path = matches!(self.settings.runtime_path.origin, Origin::Flag(_));
+        let flags: Vec<String> =
+            threads.into_iter().chain(path.then(|| "--runtime-path".to_owned())).collect();
+        (!flags.is_empty()).then(|| flags.join(" and "))
     }
 
     /// Refuses places where no report can be written, before hours are spent on one.
@@ -425,7 +438,9 @@ impl Bench<'_> {
 
 /// How many streams at once this box holds, for each model on each runtime.
 fn held(runs: &[Run]) -> String {
-    let kind = |run: &Run| (run.model.clone(), run.runtime.clone(), run.precision.clone());
+    // Several models may bear one name.
+    let kind =
+        |run: &Run| (run.model.clone(), run.model_sha256.clone(), run.runtime.clone(), run.precision.clone());
     let mut kinds = Vec::new();
     for run in runs {
         let streams = if run.verdict == Verdict::Pass { run.streams } else { 0 };
@@ -437,8 +452,13 @@ fn held(runs: &[Run]) -> String {
     if let [(_, held)] = kinds.as_slice() {
         return format!("This box holds {held} stream(s) of this kind within the budget.");
     }
-    let lines = kinds.iter().map(|((model, runtime, precision), held)| {
-        format!("This box holds {held} stream(s) of {model} on {runtime} ({precision}) within the budget.")
+    let lines = kinds.iter().map(|((model, sha256, runtime, precision), held)| {
+        let namesakes = kinds.iter().any(|((name, other, ..), _)| name == model && other != sha256);
+        let which = sha256.as_deref().and_then(|sha256| sha256.get(..8)).filter(|_| namesakes);
+        let which = which.map(|start| format!(" {start}…")).unwrap_or_default();
+        format!(
+            "This box holds {held} stream(s) of {model}{which} on {runtime} ({precision}) within the budget."
+        )
     });
     lines.collect::<Vec<_>>().join("\n")
 }

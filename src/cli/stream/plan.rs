@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Format;
+use super::{Format, ledger};
 use crate::cli::place::{self, Target, identity};
 use crate::error::{Error, Result};
 use crate::sink::output::{folder_of, is_special};
@@ -87,7 +87,14 @@ impl Plan {
             .collect();
         let plan = Self { jobs, folder, pictures };
         place::check(plan.jobs.iter().map(|job| (&job.input, job.outputs())))?;
-        Ok(plan)
+        let ledger = plan.folder.as_deref().map(|folder| folder.join(ledger::FILE_NAME));
+        match plan.jobs.iter().flat_map(Job::outputs).find(|output| Some(output) == ledger.as_ref()) {
+            None => Ok(plan),
+            Some(path) => {
+                let detail = "is the name of the folder's ledger: rename the input".to_owned();
+                Err(Error::Output { path, detail })
+            }
+        }
     }
 
     /// Makes the output folders and finds out whether they can be written to.

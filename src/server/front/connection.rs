@@ -227,7 +227,10 @@ impl Connection {
         if let Some(token) = upgrade::subprotocol_token(head) {
             return tokens.identify(token);
         }
-        head.cookie(auth::COOKIE).and_then(|secret| tokens.session(secret))
+        // A browser sends the cookie along for pages of other ports of this host too: they may ask with a token of their
+        // own, not in a signed-in user's name.
+        let own = auth::is_own(head.header("origin"), head.header("host"), self.scheme);
+        head.cookie(auth::COOKIE).filter(|_| own).and_then(|secret| tokens.session(secret))
     }
 
     fn answer(&mut self, asked: &Asked, found: &Found, identity: &Identity) -> io::Result<Next> {

@@ -10,12 +10,14 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::server::watched::LONGEST_OPENING;
+
 /// Largest response that is passed on.
 const MAX_RESPONSE_BYTES: usize = 128 << 20;
 /// Largest head of a response.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-/// Time for an answer. The longest work is an analysis, which has limits of its own.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// Time for an answer. The longest work is to open a model, and then an analysis; both have limits of their own.
+const ANSWER_TIME: Duration = LONGEST_OPENING.saturating_add(Duration::from_secs(30));
 /// Headers that are passed on to the client.
 const PASSED: [&str; 8] = [
     "content-type",

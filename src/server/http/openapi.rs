@@ -114,8 +114,9 @@ fn success(call: Call) -> u16 {
     }
 }
 
-/// Statuses of what can go wrong with any request: its head, its Origin, too many at once.
-const ALWAYS: [u16; 6] = [400, 403, 408, 414, 431, 503];
+/// Statuses of what can go wrong with any request: its head, its Origin, a body where none is taken, too many at once, and
+/// an answer that fails or takes too long.
+const ALWAYS: [u16; 9] = [400, 403, 408, 413, 414, 431, 502, 503, 504];
 
 fn errors(route: &Route, with_tokens: bool) -> BTreeSet<u16> {
     let mut statuses = BTreeSet::from(ALWAYS);
@@ -124,11 +125,13 @@ fn errors(route: &Route, with_tokens: bool) -> BTreeSet<u16> {
     }
     statuses.extend(match route.body {
         Body::None => &[][..],
-        Body::Control => &[404, 411, 413, 415, 422],
-        Body::Picture => &[404, 411, 413, 415, 422, 500],
+        Body::Control => &[404, 411, 415, 422],
+        Body::Picture => &[404, 411, 415, 422, 500],
     });
     statuses.extend(match route.call {
-        Call::StartStream => &[409][..],
+        // The audit log may be on a full disk.
+        Call::StartStream => &[409, 500][..],
+        Call::DeviceInfo => &[500],
         Call::Stream => &[404, 409, 426],
         Call::Stats => &[404],
         _ if route.path.contains('{') => &[404],

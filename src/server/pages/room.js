@@ -8,6 +8,8 @@ import { player, plays } from "./video.js";
 const HOLD_MS = 100;
 /** Decoded pictures that may wait. */
 const MAX_WAITING = 4;
+/** Pictures that are being decoded. */
+const MAX_UNDECODED = 4;
 /** Results that are remembered. */
 const MAX_RESULTS = 256;
 /** Without a picture for so long, the last one is no longer shown as if it were live. */
@@ -38,6 +40,7 @@ const results = [];
 /** The newest finding that has a thumbnail on the page. */
 let newest = -1;
 let decoding = Promise.resolve();
+let undecoded = 0;
 /** How pictures come: as "fmp4" where room and browser can, else as "jpeg". */
 let way = null;
 let unwatch = () => {};
@@ -119,6 +122,9 @@ function onMessage(message) {
 }
 
 function onPicture(announced, picture) {
+  // A browser that decodes more slowly than pictures come shows fewer, not older ones.
+  if (undecoded === MAX_UNDECODED) return;
+  undecoded += 1;
   const arrived = performance.now();
   const decoded = createImageBitmap(picture);
   const of = run;
@@ -127,7 +133,9 @@ function onPicture(announced, picture) {
     if (of !== run) return bitmap.close();
     waiting.push({ ...announced, bitmap, arrived });
     while (waiting.length > MAX_WAITING) waiting.shift().bitmap.close();
-  }).catch(() => {});
+  }).catch(() => {}).finally(() => {
+    undecoded -= 1;
+  });
 }
 
 const screen = player(byId("video"), {
@@ -359,7 +367,7 @@ addEventListener("keydown", (event) => {
   if (event.code === "KeyH") location.href = "/";
 });
 byId("stop").addEventListener("click", () => {
-  if (confirm(t("stopSure", { room }))) api.stop(room);
+  if (confirm(t("stopSure", { room }))) api.stop(room).catch((error) => alert(error.message));
 });
 const form = byId("start");
 form.addEventListener("submit", async (event) => {

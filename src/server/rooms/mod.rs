@@ -126,8 +126,13 @@ impl Rooms {
             return Err(NotStarted::Runs);
         }
         let name = spec.name.clone();
+        // Others may have been started meanwhile.
+        let gives_way = self.gives_way(&rooms, &name)?;
         let room =
             Room::start(random::hex::<8>(), spec, analyzer, self.log.clone(), user, self.audit.clone())?;
+        if let Some(ended) = gives_way {
+            rooms.remove(&ended);
+        }
         rooms.insert(name, Arc::clone(&room));
         Ok(room)
     }
@@ -165,20 +170,31 @@ impl Rooms {
     }
 
     fn check_free(&self, name: &str) -> Result<(), NotStarted> {
-        let mut rooms = self.lock();
+        let rooms = self.lock();
         if rooms.get(name).is_some_and(|room| !room.is_over()) {
             return Err(NotStarted::Runs);
         }
-        if rooms.len() >= self.limit && !rooms.contains_key(name) {
-            // One that has ended gives way.
-            let over = rooms.iter().find(|(_, room)| room.is_over()).map(|(name, _)| name.clone());
-            let Some(over) = over else {
-                self.counters.hit(Bound::Rooms);
-                return Err(NotStarted::TooMany);
-            };
-            rooms.remove(&over);
+        self.gives_way(&rooms, name).map(drop)
+    }
+
+    /// The room that has to go for a new one of this name, if one has to: of those that are over, the one that has been
+    /// so for longest.
+    fn gives_way(
+        &self,
+        rooms: &BTreeMap<String, Arc<Room>>,
+        name: &str,
+    ) -> Result<Option<String>, NotStarted> {
+        if rooms.len() < self.limit || rooms.contains_key(name) {
+            return Ok(None);
         }
-        Ok(())
+        let over = rooms.iter().filter(|(_, room)| room.is_over());
+        match over.min_by_key(|(_, room)| room.state_since()) {
+            Some((name, _)) => Ok(Some(name.clone())),
+            None => {
+                self.counters.hit(Bound::Rooms);
+                Err(NotStarted::TooMany)
+            }
+        }
     }
 
     /// What a request asks for, checked.

@@ -104,11 +104,14 @@ impl Relay {
             let known = writer.as_ref().is_some_and(|writer| Arc::ptr_eq(&writer.stream, &coded.stream));
             if !known {
                 let before = self.media_type();
-                let (fragments, video) = begin(&coded, size)?;
-                if let Some(video) = &video {
-                    hub.piece(&video.head);
+                let (fragments, begun) = begin(&coded, size)?;
+                // Whoever joins meanwhile gets all of the old stream or all of the new one.
+                let mut video = self.video();
+                if let Some(begun) = &begun {
+                    hub.piece(&begun.head);
                 }
-                *self.video() = video;
+                *video = begun;
+                drop(video);
                 writer = Some(Writer { stream: Arc::clone(&coded.stream), fragments });
                 if self.media_type() != before {
                     changed();

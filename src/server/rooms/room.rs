@@ -229,6 +229,11 @@ impl Room {
         self.over.load(Ordering::Acquire) || self.stuck.load(Ordering::Acquire) || self.has_ended()
     }
 
+    /// Since when it is in its state.
+    pub(super) fn state_since(&self) -> SystemTime {
+        self.status().since
+    }
+
     /// Whether its thread has ended.
     fn has_ended(&self) -> bool {
         self.thread().as_ref().is_none_or(JoinHandle::is_finished)

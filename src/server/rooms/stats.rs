@@ -131,7 +131,7 @@ impl RoomStats {
             frames_dropped: dropped,
             frames_lost: lost,
             latency_ms: self.latency.exact.summary(),
-            recent_latency_ms: self.recent_summary(),
+            recent_latency_ms: summary_of(self.recent(Instant::now()).collect()),
             video_delay_ms: self.video_delay.exact.summary(),
             violations,
             violation_rate: if due == 0 { 0.0 } else { violations as f64 / due as f64 },
@@ -155,8 +155,10 @@ impl RoomStats {
         (self.presented.len() - 1) as f64 / span
     }
 
-    fn recent_summary(&self) -> Summary {
-        summary_of(self.recent.iter().map(|(_, latency)| *latency).collect())
+    /// Latencies of the last minute: results that stopped coming take none out.
+    fn recent(&self, now: Instant) -> impl Iterator<Item = Duration> {
+        let young = move |at: &Instant| now.saturating_duration_since(*at) <= RECENT;
+        self.recent.iter().filter(move |(at, _)| young(at)).map(|(_, latency)| *latency)
     }
 
     fn stage_summaries(&self) -> BTreeMap<String, Summary> {
@@ -188,7 +190,7 @@ impl Merged {
         self.results += room.results;
         self.latency.merge(&room.latency.exact);
         self.video_delay.merge(&room.video_delay.exact);
-        self.recent.extend(room.recent.iter().map(|(_, latency)| *latency));
+        self.recent.extend(room.recent(Instant::now()));
         for (mine, theirs) in self.stages.iter_mut().zip(&room.stages) {
             mine.merge(&theirs.exact);
         }
@@ -247,6 +249,15 @@ mod tests {
         assert_eq!(*counts.last().unwrap(), (None, 8));
         assert_eq!(buckets.total().0, 8);
         assert!((buckets.total().1 - 5.643).abs() < 1e-9);
+    }
+
+    #[test]
+    fn results_that_stopped_coming_are_not_recent() {
+        let mut stats = RoomStats::new();
+        let now = Instant::now();
+        stats.recent.extend([(now, Duration::from_millis(5)), (now + RECENT / 2, Duration::from_millis(7))]);
+        let recent = |after: Duration| stats.recent(now + after).count();
+        assert_eq!([RECENT, RECENT * 5 / 4, RECENT * 2].map(recent), [2, 1, 0]);
     }
 
     #[test]

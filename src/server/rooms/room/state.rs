@@ -97,7 +97,8 @@ impl Room {
 
     /// The client that sends pictures has gone; another may come.
     pub(in crate::server) fn camera_left(&self) {
-        if matches!(self.state(), State::Running | State::Stalled) {
+        // Pictures of a room whose AI has failed for good go on, and end too.
+        if matches!(self.state(), State::Running | State::Stalled | State::Failed) && !self.is_over() {
             self.set(State::Reconnecting, Some("the client that sends pictures has gone".to_owned()));
         }
     }
