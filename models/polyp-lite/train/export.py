@@ -25,7 +25,7 @@ from net import MEAN, STD, MBConv, SepBlock, averaged, count
 
 # of weights that are not released; what ships is exported with --version
 VERSION = "0.0.0"
-THRESHOLDS = {"mask": 0.7, "frame": 0.3, "score": 0.8, "min_area": 0.001}
+THRESHOLDS = {"mask": 0.7, "frame": 0.35, "score": 0.86, "min_area": 0.001}
 
 
 class Graph:
