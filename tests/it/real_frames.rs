@@ -60,7 +60,8 @@ fn optimize(target: &str, precision: &str, runtime: &str, frames: &str) -> Optio
 
 #[cfg(unix)]
 fn eight_bits_lose_little(target: &str, runtime: &str) {
-    let Some(report) = optimize(target, "int8", runtime, "20") else { return };
+    // Twenty frames are enough but for one of the forty, whose finding lies at the limit of the score.
+    let Some(report) = optimize(target, "int8", runtime, "60") else { return };
     // ONNX Runtime has no integer kernel for each layer on the grid; the others have.
     let computed_in = if runtime == "onnxruntime" { "int8 or fp32, layer by layer" } else { "int8" };
     assert_eq!(report["low_precision"]["computed_in"], computed_in, "{report:#}");
