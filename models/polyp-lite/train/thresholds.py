@@ -19,8 +19,8 @@ from evaluate import Package, components
 from fov import find_fov
 
 MASKS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-SCORES = (0.5, 0.75, 0.8, 0.85, 0.9)
-FRAMES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+SCORES = (0.5, 0.75, 0.8, 0.82, 0.84, 0.86, 0.88, 0.9)
+FRAMES = tuple(i / 20 for i in range(20))
 
 
 def rows(package, folder):
