@@ -46,8 +46,7 @@ impl Audio {
     /// Adds the sound of `input` to `muxer`, before the header is written.
     pub(crate) fn add(input: Input, muxer: &mut Muxer, shift_us: i64) -> Result<Self, AvError> {
         // SAFETY: the parameters are valid while `input` is.
-        let codec = unsafe { (*input.parameters()).codec_id };
-        let (stream, aac) = if muxer.takes(codec) {
+        let (stream, aac) = if unsafe { muxer.takes(input.parameters()) } {
             // SAFETY: as above.
             (unsafe { muxer.add_copied(input.parameters(), input.time_base()) }?, None)
         } else {

@@ -9,6 +9,9 @@ use super::dict::Dict;
 use super::error::{AvError, check};
 use super::packet::Packet;
 
+/// FFmpeg's numbers of the AAC profiles that ADTS can tell, and of one that is not known.
+const AAC_IN_ADTS: [c_int; 7] = [0, 1, 2, 3, 4, 28, -99];
+
 /// A container with its streams.
 pub(crate) struct Muxer {
     context: *mut ffi::AVFormatContext,
@@ -86,18 +89,25 @@ impl Muxer {
         unsafe { (*(*self.context).oformat).flags & ffi::AVFMT_GLOBALHEADER as c_int != 0 }
     }
 
-    /// Whether the container takes sound of this codec by common practice.
-    pub(crate) fn takes(&self, codec: ffi::AVCodecID) -> bool {
+    /// Whether the container takes such sound by common practice.
+    ///
+    /// # Safety
+    /// `parameters` are those of a stream of an open input.
+    pub(crate) unsafe fn takes(&self, parameters: *const ffi::AVCodecParameters) -> bool {
         use ffi::AVCodecID::{
             AV_CODEC_ID_AAC, AV_CODEC_ID_AC3, AV_CODEC_ID_EAC3, AV_CODEC_ID_FLAC, AV_CODEC_ID_MP2,
             AV_CODEC_ID_MP3, AV_CODEC_ID_OPUS, AV_CODEC_ID_TRUEHD,
         };
-        // SAFETY: the context has an output format, whose name is a static string.
-        let format = unsafe { CStr::from_ptr((*(*self.context).oformat).name) };
+        // SAFETY: the parameters are valid by contract; the context has an output format, whose name is a static string.
+        let (codec, profile, format) = unsafe {
+            ((*parameters).codec_id, (*parameters).profile, CStr::from_ptr((*(*self.context).oformat).name))
+        };
         // What FFmpeg's own answer below does not know.
         match (format.to_bytes(), codec) {
             // Its table knows a tag of these, and writing the header refuses them.
             (b"mov", AV_CODEC_ID_FLAC | AV_CODEC_ID_OPUS) | (b"mov" | b"mp4", AV_CODEC_ID_TRUEHD) => false,
+            // Its header has two bits for the kind of AAC: Main, LC, SSR, LTP, and what is built on LC.
+            (b"mpegts", AV_CODEC_ID_AAC) if !AAC_IN_ADTS.contains(&profile) => false,
             // It has no table (ISO/IEC 13818-1, table 2-34, and ETSI TS 101 154).
             (
                 b"mpegts",

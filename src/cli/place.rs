@@ -107,7 +107,7 @@ pub fn check<'a>(jobs: impl Iterator<Item = (&'a Input, Vec<PathBuf>)> + Clone) 
 }
 
 /// One path for all ways to name a file that may not be there yet: its folder's own path and its name.
-fn spelled_out(path: &Path) -> PathBuf {
+pub fn spelled_out(path: &Path) -> PathBuf {
     let folder = folder_of(path);
     let folder = fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
     folder.map_or_else(|_| path.to_owned(), |folder| folder.join(path.file_name().unwrap_or_default()))

@@ -53,7 +53,7 @@ pub struct Package {
     pub manifest: Manifest,
     /// The network as read; its input is `[1, channels, rows, columns]` whatever the artifact's layout.
     pub graph: Graph,
-    /// SHA-256 of the artifact, in lower-case hex.
+    /// SHA-256 of the artifact and of the files that hold weights of it, in lower-case hex.
     pub sha256: String,
     /// The network's file, as runtimes take it that read it themselves.
     pub artifact: Artifact,

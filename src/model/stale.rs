@@ -44,15 +44,15 @@ fn source_digest(model: &str) -> Option<String> {
         return builtin.files.first().map(|(_, bytes)| hex_digest(bytes));
     }
     let path = Path::new(model);
-    let file = match named_folder(path, path.is_dir()) {
+    let (file, folder) = match named_folder(path, path.is_dir()) {
         Some(folder) => {
             let manifest = std::fs::read(folder.join(MANIFEST_FILE)).ok()?;
             let manifest: super::Manifest = serde_json::from_slice(&manifest).ok()?;
-            folder.join(manifest.artifact)
+            (folder.join(manifest.artifact), folder)
         }
-        None => path.to_owned(),
+        None => (path.to_owned(), folder_of(path)),
     };
     let length = std::fs::metadata(&file).ok()?.len();
     let bytes = (length <= MAX_FILE_BYTES).then(|| std::fs::read(&file).ok()).flatten()?;
-    Some(of_artifact(&bytes, Some(folder_of(&file))))
+    Some(of_artifact(&bytes, Some(folder)))
 }

@@ -12,7 +12,7 @@ use crate::vision::preprocess::Preprocessor;
 /// each. Every source gives at least one.
 ///
 /// Pictures count as one frame each; of a recording every n-th frame is taken. What a source has too few of is left to
-/// those after it. `take` gets the input, `[3, height, width]`.
+/// those with more. `take` gets the input, `[3, height, width]`.
 ///
 /// # Errors
 /// Whatever keeps a source from being read, [`Error::NoInput`] if they hold no frame, and what `take` says.
@@ -25,7 +25,9 @@ pub fn inputs(
 ) -> Result<usize> {
     let mut preprocessor = Preprocessor::new(&manifest.input)?;
     let mut input = vec![0.0; 3 * manifest.input.height * manifest.input.width];
-    let found = sources.iter().map(|s| source::expand(s)).collect::<Result<Vec<_>>>()?;
+    let mut found = sources.iter().map(|s| source::expand(s)).collect::<Result<Vec<_>>>()?;
+    // Those that have the least come first: what they lack is left to the others.
+    found.sort_by_key(|files| if files.iter().all(is_picture) { files.len() } else { usize::MAX });
     let count = count.max(found.len());
     let mut taken = 0;
     for (i, files) in found.iter().enumerate() {
@@ -48,6 +50,12 @@ pub fn inputs(
         return Err(Error::NoInput { source_name: names.join(", "), detail: "gave no frame".to_owned() });
     }
     Ok(taken)
+}
+
+fn is_picture(input: &Input) -> bool {
+    let Location::File(path) = &input.location else { return false };
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| source::PICTURE_EXTENSIONS.contains(&ending.as_str()))
 }
 
 /// At most `count` of the inputs, evenly spread.

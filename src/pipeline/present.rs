@@ -100,6 +100,11 @@ impl<'a> Presenter<'a> {
         self.ai_failed = true;
     }
 
+    /// The picture that came down the video lane last, of those that findings may still come for.
+    pub(super) fn newest(&self) -> Option<FrameId> {
+        self.shown.back().map(|shown| shown.id)
+    }
+
     /// A picture has come down the video lane.
     pub(super) fn on_frame(&mut self, frame: Frame) -> Result<()> {
         if self.ai.is_some() {

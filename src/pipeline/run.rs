@@ -103,7 +103,7 @@ pub fn run(
         let _stopping = CancelOnDrop(&shared.stop);
         let with_ai = analyzer.is_some();
         spawn(scope, "decode", &shared.failures, &shared.stop, move || {
-            decode(source.as_mut(), &decoded_tx, shared)
+            decode(source.as_mut(), live, &decoded_tx, shared)
         })?;
         spawn(scope, "pace", &shared.failures, &shared.stop, move || {
             // Closes the buffer however this stage ends, so that the AI lane ends too.
@@ -165,12 +165,16 @@ impl Drop for CancelOnDrop<'_> {
     }
 }
 
-fn decode(source: &mut dyn Source, decoded: &Sender<Frame>, shared: &Shared) -> Result<()> {
+fn decode(source: &mut dyn Source, live: bool, decoded: &Sender<Frame>, shared: &Shared) -> Result<()> {
     let mut given = false;
     while !shared.stop.is_cancelled() && !shared.cancel.is_cancelled() {
         match source.next() {
-            Ok(Some(frame)) => {
+            Ok(Some(mut frame)) => {
                 given = true;
+                if live {
+                    // Whatever waits from here on is latency.
+                    frame.captured = shared.clock.now();
+                }
                 if decoded.send(frame).is_err() {
                     break;
                 }
@@ -188,6 +192,8 @@ fn decode(source: &mut dyn Source, decoded: &Sender<Frame>, shared: &Shared) -> 
 
 /// Decides when a frame is due.
 struct Pacer {
+    /// Whether frames bring the moment at which they were captured.
+    live: bool,
     at_source_pace: bool,
     fallback_step: Duration,
     max_duration: Option<Duration>,
@@ -201,6 +207,7 @@ struct Pacer {
 impl Pacer {
     fn new(options: &RunOptions, live: bool, fallback_step: Duration) -> Self {
         Self {
+            live,
             // A live source is its own pace: what it hands over is due now.
             at_source_pace: options.pace == Pace::Source && !live,
             fallback_step,
@@ -248,12 +255,15 @@ fn pace(
         if !shared.clock.sleep_until(due, shared.cancel) {
             break;
         }
-        frame.captured = due;
-        // The picture goes first, so that it is always there before its findings.
-        if !joined && !video.send(frame.clone(), shared) {
+        if !pacer.live {
+            frame.captured = due;
+        }
+        // The picture goes first, so that it is always there before its findings. One that is lost needs none.
+        let sent = if joined { Sent::Taken } else { video.send(frame.clone(), shared) };
+        if sent == Sent::Gone {
             break;
         }
-        if with_ai {
+        if with_ai && sent == Sent::Taken {
             let entered = shared.clock.now();
             shared.buffer.push((entered, frame), &shared.stop, |(_, stale)| drop_frame(&stale, shared));
             tell_waiting(shared);
@@ -269,16 +279,30 @@ struct Video<'a> {
     waits: bool,
 }
 
+/// What became of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Taken,
+    /// There was no room for it.
+    Lost,
+    /// There is nobody any more who takes it.
+    Gone,
+}
+
 impl Video<'_> {
-    /// Hands a picture to the presenter; `false` once that has gone. What is due now and finds no room is lost.
-    fn send(&self, frame: Frame, shared: &Shared) -> bool {
+    /// Hands a picture to the presenter. What is due now and finds no room is lost.
+    fn send(&self, frame: Frame, shared: &Shared) -> Sent {
         if self.waits {
-            return self.channel.send(frame).is_ok();
+            return self.channel.send(frame).map_or(Sent::Gone, |()| Sent::Taken);
         }
-        if let Err(TrySendError::Full(_)) = self.channel.try_send(frame) {
-            shared.lost.fetch_add(1, Ordering::Relaxed);
+        match self.channel.try_send(frame) {
+            Ok(()) => Sent::Taken,
+            Err(TrySendError::Full(_)) => {
+                shared.lost.fetch_add(1, Ordering::Relaxed);
+                Sent::Lost
+            }
+            Err(TrySendError::Disconnected(_)) => Sent::Gone,
         }
-        true
     }
 }
 
@@ -314,7 +338,11 @@ fn present(
             },
             recv(from_results) -> result => match result {
                 Ok(result) => {
-                    for frame in video.try_iter() {
+                    // Its own picture first. What came after that has its turn: a sink that is slower than the camera
+                    // always finds another one.
+                    while presenter.newest().is_none_or(|id| id < result.frame.id)
+                        && let Ok(frame) = video.try_recv()
+                    {
                         presenter.on_frame(frame)?;
                     }
                     presenter.on_analysis(result)?;

@@ -1,6 +1,7 @@
 //! A stream of frames that a program pushes itself: start, add frames, get results, stop.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     frames: FrameBuffer<Frame>,
     cancel: Cancel,
+    /// Frames that gave way to newer ones.
+    pushed_out: AtomicU64,
     events: Sender<StreamEvent>,
     /// The same channel's other end, to make room under `newest-wins`.
     overflow: Receiver<StreamEvent>,
@@ -87,6 +90,7 @@ impl StreamProcessor {
             options,
             clock,
             cancel: Cancel::new(),
+            pushed_out: AtomicU64::new(0),
             events: events_tx,
             overflow: events_rx.clone(),
         });
@@ -110,10 +114,13 @@ impl StreamProcessor {
             frame.captured = self.inner.clock.now();
         }
         let inner = &self.inner;
-        inner.frames.push(frame, &inner.cancel, |stale| inner.emit(StreamEvent::Dropped(stale.id)))
+        inner.frames.push(frame, &inner.cancel, |stale| {
+            inner.pushed_out.fetch_add(1, Ordering::Relaxed);
+            inner.emit(StreamEvent::Dropped(stale.id));
+        })
     }
 
-    /// The next event, in capture order, waiting for it as long as `timeout`.
+    /// The next event, waiting for it as long as `timeout`. Results come in capture order, what was dropped as it happens.
     pub fn get_result(&self, timeout: Duration) -> Option<StreamEvent> {
         self.events.recv_timeout(timeout).ok()
     }
@@ -202,5 +209,6 @@ fn work(inner: &Inner, mut analyzer: Box<dyn Analyzer>) -> Result<RunReport> {
         report.stages.record(Stage::Decode, frame.decode);
         inner.emit(StreamEvent::Result(Box::new(StreamResult { frame, analysis, record })));
     }
+    account.report.dropped += inner.pushed_out.load(Ordering::Relaxed);
     Ok(account.report)
 }

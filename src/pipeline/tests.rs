@@ -312,6 +312,38 @@ fn what_a_source_gave_before_it_was_lost_is_kept() {
 }
 
 #[test]
+fn a_sink_slower_than_the_camera_costs_pictures_and_not_their_findings() {
+    let mut sink = Recorder { slow: Duration::from_millis(6), ..Recorder::default() };
+    let options = RunOptions { buffer_size: 4, ..RunOptions::default() };
+    let report =
+        go(Script::new(300, 2), Some(&mut Act(|_| Ok(()))), &mut sink, &options, &RealClock::new()).unwrap();
+    assert!(report.lost > 50, "{}", report.lost);
+    // What is shown is analysed, but for what the AI lane gives up; what is lost is not.
+    let shown = sink.pictures.len();
+    assert!(shown < 250 && sink.records.len() * 2 > shown, "{} of {shown}", sink.records.len());
+    assert!(sink.record_ids().iter().all(|id| sink.pictures.contains(id)));
+    assert_eq!(report.analysed, sink.records.len() as u64);
+    assert!(report.latency.count() + report.lost <= 300);
+}
+
+#[test]
+fn what_waits_behind_a_live_source_is_latency() {
+    let mut source = Script::new(60, 1);
+    source.info.live = true;
+    let options = RunOptions { policy: Policy::EveryFrame, buffer_size: 40, ..RunOptions::default() };
+    let slow = |_| {
+        std::thread::sleep(Duration::from_millis(4));
+        Ok(())
+    };
+    let mut sink = Recorder::default();
+    let report = go(source, Some(&mut Act(slow)), &mut sink, &options, &RealClock::new()).unwrap();
+    assert_eq!(report.analysed, 60);
+    // The buffer, and what is decoded ahead of it: the last ones waited for over forty others.
+    let worst = sink.records.iter().map(|record| record.processing_time_ms).fold(0.0, f64::max);
+    assert!(worst > 160.0, "{worst} ms");
+}
+
+#[test]
 fn a_recording_at_full_speed_waits_for_a_slow_sink() {
     let mut sink = Recorder { slow: Duration::from_millis(3), ..Recorder::default() };
     let options = RunOptions { pace: Pace::Max, buffer_size: 2, ..live() };
@@ -507,6 +539,7 @@ mod pushed {
         assert_eq!(answered, (0..50).collect::<Vec<u64>>());
         let report = stream.stop().unwrap();
         assert!(report.analysed > 5 && report.analysed < 50);
+        assert_eq!(report.analysed + report.dropped, 50);
     }
 
     #[test]

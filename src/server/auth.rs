@@ -223,6 +223,14 @@ impl Origins {
         is_own(origin, host, scheme) || origin.is_some_and(|origin| self.lists(origin))
     }
 
+    /// Whether a page of this origin is the server's own, as its users see it: a proxy that speaks TLS in its place is
+    /// listed, and keeps the host's name.
+    pub(super) fn are_one_place(&self, origin: Option<&str>, host: Option<&str>, scheme: &str) -> bool {
+        let listed = origin.filter(|origin| self.lists(origin)).and_then(|origin| origin.split_once("://"));
+        is_own(origin, host, scheme)
+            || listed.zip(host).is_some_and(|((_, place), host)| place.eq_ignore_ascii_case(host))
+    }
+
     /// Whether an origin is one of those that were allowed besides the server's own.
     pub(super) fn lists(&self, origin: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
@@ -243,7 +251,7 @@ impl Origins {
 }
 
 /// Whether a request with this `Origin` and `Host` comes from a page of this server, or from no page at all.
-pub(super) fn is_own(origin: Option<&str>, host: Option<&str>, scheme: &str) -> bool {
+fn is_own(origin: Option<&str>, host: Option<&str>, scheme: &str) -> bool {
     let Some(origin) = origin else { return true };
     host.is_some_and(|host| {
         origin

@@ -15,6 +15,9 @@ pub const MAX_TRACKS: usize = 256;
 
 /// Share of the innovation that corrects a track's velocity (beta of the alpha-beta filter).
 const VELOCITY_GAIN: f32 = 0.3;
+/// Least time that an innovation counts for: stamps of arrival come a millisecond apart behind one that was late, and
+/// noise of a few pixels would become a great speed.
+const SHORTEST_STEP: Duration = Duration::from_millis(10);
 
 /// How tracks are made, kept and smoothed.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,8 +190,9 @@ impl Tracker {
 impl Track {
     /// Takes over a finding as this track's newest, and gives it the track's id and smoothed values.
     fn follow(&mut self, detection: &mut Detection, dt: Duration, smoothing: f32) {
-        let elapsed = self.unseen.max(dt).as_secs_f32();
-        if elapsed > 0.0 {
+        let elapsed = self.unseen.max(dt);
+        if !elapsed.is_zero() {
+            let elapsed = elapsed.max(SHORTEST_STEP).as_secs_f32();
             let (predicted, found) = (centre(self.bbox), centre(detection.bbox));
             for axis in 0..2 {
                 self.velocity[axis] += VELOCITY_GAIN * (found[axis] - predicted[axis]) / elapsed;
@@ -265,6 +269,17 @@ mod tests {
             let t = step as f32;
             let pair = vec![found(4.0 * t, 100.0, 0.9), found(240.0 - 4.0 * t, 112.0, 0.9)];
             assert_eq!(ids(&mut tracker, pair, DT), [Some(1), Some(2)], "step {step}");
+        }
+    }
+
+    #[test]
+    fn time_stamps_that_come_close_together_send_no_track_away() {
+        let mut tracker = Tracker::new(TrackOptions::default());
+        // As pictures arrive over a network: one is late, and the next close behind it.
+        for (step, ms) in [33, 33, 33, 65, 1, 33, 33, 65, 1, 33].into_iter().enumerate() {
+            let noise = if step % 2 == 0 { 3.0 } else { 0.0 };
+            let seen = vec![found(100.0 + 5.0 * step as f32 + noise, 100.0 + noise, 0.9)];
+            assert_eq!(ids(&mut tracker, seen, Duration::from_millis(ms)), [Some(1)], "step {step}");
         }
     }
 

@@ -354,11 +354,15 @@ fn every_source_of_calibration_is_read_and_no_password_is_kept() {
     assert!(run.stderr.starts_with("endort: bad.mp4: "), "{}", run.stderr);
     let recording = std::fs::read(clip("h264.mp4")).unwrap();
     let address = serve(recording).replace("http://", "http://nurse:s3cret@");
-    optimize(&["--calibration", &address, "--calibration-frames", "16"]).code(0);
+    optimize(&["--calibration", &address, "--calibration-frames", "20"]).code(0);
     let manifest = sandbox.read("out/model.json");
     assert!(!manifest.contains("s3cret"), "{manifest}");
-    // A source with fewer pictures than its share leaves the rest to the next.
-    assert_eq!(json(&manifest)["optimization"]["calibration"]["frames"], 16);
+    // A source with fewer pictures than its share leaves the rest to others, whichever comes first.
+    assert_eq!(json(&manifest)["optimization"]["calibration"]["frames"], 20);
+    let args = ["optimize", "red.onnx", "--target", "cpu", "--precision", "int8", "-o", "out"];
+    let sources = ["--calibration", &clip("h264.mp4").display().to_string(), "--calibration", "truth/images"];
+    sandbox.endort([&args[..], &sources, &["--calibration-frames", "20"]].concat()).finish().code(0);
+    assert_eq!(json(&sandbox.read("out/model.json"))["optimization"]["calibration"]["frames"], 20);
 }
 
 #[test]

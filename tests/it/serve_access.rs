@@ -1,11 +1,12 @@
 //! Who may do what, and from where.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::program::Sandbox;
-use crate::serve::{API, Server, png};
+use crate::serve::{API, Answer, Server, png};
 
 const VIEW: &str = "view-token-0123456789";
 const OPERATE: &str = "operate-token-0123456789";
@@ -248,6 +249,11 @@ fn a_browser_signs_in_once_and_out_again() {
     let own = format!("Origin: http://{}", server.address);
     server.ask("GET", "/session", &[&cookie, &own], b"").status(200);
     server.ask("GET", "/session", &[&cookie, &format!("Origin: {ward}")], b"").problem(401);
+    // A proxy before it, which speaks TLS and keeps the name, is the same place.
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let head = format!("GET /session HTTP/1.1\r\nHost: ward.example\r\nOrigin: {ward}\r\n{cookie}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    Answer::read(&mut stream).status(200);
     server.ask("DELETE", "/session", &[&cookie], b"").status(204);
     server.ask("GET", "/session", &[&cookie], b"").problem(401);
 }

@@ -527,8 +527,14 @@ fn sound_and_the_shape_of_pixels_are_kept_wherever_the_recording_comes_from() {
 fn no_output_takes_the_ledger_s_name() {
     let sandbox = recordings(&["h264.mp4"]);
     fs::copy(clip("h264.mp4"), sandbox.file("exams/endort-stream.mp4")).unwrap();
-    let run = stream(&sandbox, &["exams", "--results", "out"]).code(1);
-    assert!(run.stderr.contains("is the name of the folder's ledger: rename the input"), "{}", run.stderr);
+    for outputs in [&["--results", "out"][..], &["-o", "out", "--results", "./out"]] {
+        let run = stream(&sandbox, &[&["exams"], outputs].concat()).code(1);
+        assert!(
+            run.stderr.contains("is the name of the folder's ledger: choose another name"),
+            "{}",
+            run.stderr
+        );
+    }
     assert!(!sandbox.file("out").exists());
 }
 

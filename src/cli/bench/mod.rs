@@ -250,7 +250,7 @@ impl Bench<'_> {
                 console.note("the fastest runtime is not kept for auto: --device names one device");
             } else if let Err(error) = chooser.remember(&mut fastest) {
                 console.note(&format!("the fastest runtime for {model} is not kept for auto: {error}"));
-            } else if let Some(flags) = self.flags_of_auto() {
+            } else if let Some(flags) = self.flags_of_auto().filter(|_| fastest.remembered) {
                 console.note(&format!("--runtime auto goes by that where {flags} is given as well"));
             }
             found.push(fastest);
@@ -263,9 +263,10 @@ impl Bench<'_> {
         let all = std::thread::available_parallelism().ok();
         let threads = self.args.threads.filter(|threads| Some(*threads) != all);
         let threads = threads.map(|threads| format!("--threads {threads}"));
-        let path = matches!(self.settings.runtime_path.origin, Origin::Flag(_));
-        let flags: Vec<String> =
-            threads.into_iter().chain(path.then(|| "--runtime-path".to_owned())).collect();
+        let given = |origin: &Origin, flag: &str| matches!(origin, Origin::Flag(_)).then(|| flag.to_owned());
+        let path = given(&self.settings.runtime_path.origin, "--runtime-path");
+        let level = given(&self.settings.optimization_level.origin, "--optimization-level");
+        let flags: Vec<String> = threads.into_iter().chain(path).chain(level).collect();
         (!flags.is_empty()).then(|| flags.join(" and "))
     }
 

@@ -87,11 +87,12 @@ impl Plan {
             .collect();
         let plan = Self { jobs, folder, pictures };
         place::check(plan.jobs.iter().map(|job| (&job.input, job.outputs())))?;
-        let ledger = plan.folder.as_deref().map(|folder| folder.join(ledger::FILE_NAME));
-        match plan.jobs.iter().flat_map(Job::outputs).find(|output| Some(output) == ledger.as_ref()) {
+        let ledger = plan.folder.as_deref().map(|folder| place::spelled_out(&folder.join(ledger::FILE_NAME)));
+        let mut outputs = plan.jobs.iter().flat_map(Job::outputs);
+        match outputs.find(|output| Some(place::spelled_out(output)) == ledger) {
             None => Ok(plan),
             Some(path) => {
-                let detail = "is the name of the folder's ledger: rename the input".to_owned();
+                let detail = "is the name of the folder's ledger: choose another name".to_owned();
                 Err(Error::Output { path, detail })
             }
         }

@@ -229,7 +229,7 @@ impl Connection {
         }
         // A browser sends the cookie along for pages of other ports of this host too: they may ask with a token of their
         // own, not in a signed-in user's name.
-        let own = auth::is_own(head.header("origin"), head.header("host"), self.scheme);
+        let own = self.shared.origins.are_one_place(head.header("origin"), head.header("host"), self.scheme);
         head.cookie(auth::COOKIE).filter(|_| own).and_then(|secret| tokens.session(secret))
     }
 

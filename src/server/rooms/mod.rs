@@ -188,7 +188,7 @@ impl Rooms {
             return Ok(None);
         }
         let over = rooms.iter().filter(|(_, room)| room.is_over());
-        match over.min_by_key(|(_, room)| room.state_since()) {
+        match over.min_by_key(|(_, room)| room.ended()) {
             Some((name, _)) => Ok(Some(name.clone())),
             None => {
                 self.counters.hit(Bound::Rooms);

@@ -91,6 +91,8 @@ pub(in crate::server) struct Room {
     /// The AI failed for good: pictures go on, the room counts as failed.
     ai_given_up: AtomicBool,
     over: AtomicBool,
+    /// When that was.
+    ended: OnceLock<SystemTime>,
     /// It was stopped and did not end in time.
     stuck: AtomicBool,
     /// Until somebody has waited for its end.
@@ -155,6 +157,7 @@ impl Room {
                 ai_off: AtomicBool::new(false),
                 ai_given_up: AtomicBool::new(false),
                 over: AtomicBool::new(false),
+                ended: OnceLock::new(),
                 stuck: AtomicBool::new(false),
                 model,
                 status: Mutex::new(Status {
@@ -206,6 +209,7 @@ impl Room {
         while !self.has_ended() {
             if Instant::now() >= until {
                 // Another run may take its name, and viewers have nothing to wait for.
+                self.ended.get_or_init(SystemTime::now);
                 self.stuck.store(true, Ordering::Release);
                 return self.hub.close();
             }
@@ -229,9 +233,9 @@ impl Room {
         self.over.load(Ordering::Acquire) || self.stuck.load(Ordering::Acquire) || self.has_ended()
     }
 
-    /// Since when it is in its state.
-    pub(super) fn state_since(&self) -> SystemTime {
-        self.status().since
+    /// When it was over, as far as that was noticed.
+    pub(super) fn ended(&self) -> SystemTime {
+        self.ended.get().copied().unwrap_or_else(|| self.status().since)
     }
 
     /// Whether its thread has ended.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Room;
 use super::outlet::Outlet;
@@ -129,6 +129,7 @@ impl Room {
                 self.log.warn("audit_failed", [("detail", error.to_string().into())]);
             }
         }
+        self.ended.get_or_init(SystemTime::now);
         self.over.store(true, Ordering::Release);
         self.set(state, detail);
     }
