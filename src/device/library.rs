@@ -245,10 +245,9 @@ impl<'a> Libraries<'a> {
     /// over.
     pub fn named_by(&self, variable: &str, name: &str) -> Option<Found> {
         let path = self.environment.get(variable).filter(|path| !path.is_empty())?;
-        let found = self.judge(path, variable);
         let file = path.rsplit('/').next().unwrap_or_default();
         let is_there = self.root.metadata(path).is_some_and(|metadata| metadata.is_file());
-        (is_there && self.format.version(file, name).is_some()).then_some(found)
+        (is_there && self.format.version(file, name).is_some()).then(|| self.judge(path, variable))
     }
 
     /// A program by name, first along `PATH`.

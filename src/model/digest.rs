@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::format::onnx;
 
 /// SHA-256 in lower-case hex.
-pub(super) fn hex_digest(bytes: &[u8]) -> String {
+pub(crate) fn hex_digest(bytes: &[u8]) -> String {
     hex(Sha256::new().chain_update(bytes))
 }
 

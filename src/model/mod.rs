@@ -10,5 +10,6 @@ mod package;
 mod stale;
 
 pub use builtin::names as builtin_names;
+pub(crate) use digest::hex_digest;
 pub use manifest::{Layout, Manifest};
 pub use package::{Artifact, Format, Package};

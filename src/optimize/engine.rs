@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use crate::cancel::Cancel;
 use crate::config::Precision;
 use crate::error::{Error, Result};
+use crate::model::hex_digest;
 
 /// Lines of `trtexec` that an error message shows.
 const LAST_LINES: usize = 3;
@@ -60,7 +59,7 @@ impl Builder {
     ) -> Result<Built> {
         let (device, driver, program) = (&self.device, &self.driver, self.program_state());
         let key = format!("{device}\n{driver}\n{program}\n{sha256}\n{}", precision.as_str());
-        let key: String = Sha256::digest(key.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+        let key = hex_digest(key.as_bytes());
         let kept = self.cache.as_ref().map(|folder| folder.join(format!("{key}.engine")));
         if let Some(bytes) = kept.as_ref().and_then(|path| fs::read(path).ok()).filter(|b| !b.is_empty()) {
             return Ok(Built { bytes, cached: true });

@@ -53,9 +53,7 @@ pub fn inputs(
 }
 
 fn is_picture(input: &Input) -> bool {
-    let Location::File(path) = &input.location else { return false };
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    ending.is_some_and(|ending| source::PICTURE_EXTENSIONS.contains(&ending.as_str()))
+    matches!(&input.location, Location::File(path) if source::is_picture(path))
 }
 
 /// At most `count` of the inputs, evenly spread.

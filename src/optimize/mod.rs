@@ -15,8 +15,6 @@ pub mod sensitivity;
 
 use std::collections::HashSet;
 
-use sha2::{Digest, Sha256};
-
 use crate::cancel::Cancel;
 use crate::config::Precision;
 pub use crate::device::Target;
@@ -27,7 +25,7 @@ use crate::graph::passes::int8::{self, Method, Scheme, Share};
 use crate::graph::{Graph, passes};
 use crate::model::manifest::Layout;
 use crate::model::optimization::Optimization;
-use crate::model::{Artifact, Format, Package};
+use crate::model::{Artifact, Format, Package, hex_digest};
 use crate::runtime::onnxruntime;
 use calibrate::{Calibrated, Request};
 
@@ -190,7 +188,7 @@ pub fn make(package: &Package, observed: &Observed, job: &Job<'_>) -> Result<Mad
     manifest.input.layout = Layout::Nchw;
     let options = onnx::Options { name: &package.manifest.name, ..Default::default() };
     let graph = onnx::read(&artifact, &options)?;
-    let sha256 = Sha256::digest(&artifact).iter().map(|b| format!("{b:02x}")).collect();
+    let sha256 = hex_digest(&artifact);
     let artifact = Artifact { format: Format::Onnx, bytes: artifact, path: None };
     let package = Package { manifest, graph, sha256, artifact, folder: None };
     Ok(Made { package, tflite, share, half_weights })

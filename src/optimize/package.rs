@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use crate::error::{Error, Result};
-use crate::model::Manifest;
 use crate::model::manifest::FileEntry;
+use crate::model::{Manifest, hex_digest};
 use crate::sink::output::folder_of;
 
 /// The manifest's name in a package folder.
@@ -102,6 +100,5 @@ fn set_mode(_place: &Path) -> Result<()> {
 }
 
 fn entry((name, bytes): &(String, Vec<u8>)) -> (String, FileEntry) {
-    let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-    (name.clone(), FileEntry { sha256, bytes: Some(bytes.len() as u64) })
+    (name.clone(), FileEntry { sha256: hex_digest(bytes), bytes: Some(bytes.len() as u64) })
 }

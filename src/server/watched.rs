@@ -110,10 +110,8 @@ impl Watched {
 
     fn open_within(longest: Duration, load: Load) -> Result<Self> {
         let failed = |detail: String| Error::Runtime { runtime: "the model's runtime".to_owned(), detail };
-        let loaded = match start(Arc::clone(&load), Duration::ZERO)
-            .map_err(|e| failed(e.to_string()))?
-            .recv_timeout(longest)
-        {
+        let opening = start(Arc::clone(&load), Duration::ZERO).map_err(|e| failed(e.to_string()))?;
+        let loaded = match opening.recv_timeout(longest) {
             Ok(loaded) => loaded?,
             Err(RecvTimeoutError::Timeout) => {
                 let seconds = longest.as_secs();

@@ -144,9 +144,17 @@ fn is_dangling(error: &walkdir::Error) -> bool {
 
 /// Whether the file's ending is that of a video or picture.
 pub fn is_media(path: &Path) -> bool {
-    let Some(extension) = path.extension().and_then(|extension| extension.to_str()) else { return false };
-    let extension = extension.to_ascii_lowercase();
-    VIDEO_EXTENSIONS.contains(&extension.as_str()) || PICTURE_EXTENSIONS.contains(&extension.as_str())
+    ends_in(path, &VIDEO_EXTENSIONS) || is_picture(path)
+}
+
+/// Whether the file's ending is that of a picture.
+pub fn is_picture(path: &Path) -> bool {
+    ends_in(path, &PICTURE_EXTENSIONS)
+}
+
+fn ends_in(path: &Path, endings: &[&str]) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    ending.is_some_and(|ending| endings.contains(&ending.as_str()))
 }
 
 fn sort(inputs: &mut [Input]) {

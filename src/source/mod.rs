@@ -19,7 +19,9 @@ mod video;
 
 use std::time::Duration;
 
-pub use expand::{Input, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand, expand_path, fixed_part, is_media};
+pub use expand::{
+    Input, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand, expand_path, fixed_part, is_media, is_picture,
+};
 pub use open::{open, open_input};
 pub use options::{EventHandler, HwDecode, OpenOptions, SourceEvent};
 pub use recording::Recording;

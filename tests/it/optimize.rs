@@ -365,17 +365,22 @@ fn every_source_of_calibration_is_read_and_no_password_is_kept() {
     assert_eq!(json(&sandbox.read("out/model.json"))["optimization"]["calibration"]["frames"], 20);
 }
 
+/// A manifest of this name for the small model.
+fn manifest(name: &str) -> String {
+    let manifest = json!({
+        "schema": 1, "name": name, "version": "1.0.0", "task": "segmentation", "artifact": "red.onnx",
+        "input": {"name": "image", "width": 64, "height": 64, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+        "outputs": [{"name": "mask", "kind": "mask", "activation": "logits"}], "labels": ["red"],
+    });
+    manifest.to_string()
+}
+
 #[test]
 fn a_package_s_name_is_no_place() {
     let sandbox = Sandbox::new();
     let source = small_model::write(&sandbox);
     pictures(&sandbox, 1);
-    let manifest = json!({
-        "schema": 1, "name": "../escaped/x", "version": "1.0.0", "task": "segmentation", "artifact": "red.onnx",
-        "input": {"name": "image", "width": 64, "height": 64, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
-        "outputs": [{"name": "mask", "kind": "mask", "activation": "logits"}], "labels": ["red"],
-    });
-    sandbox.write("inner/one/model.json", manifest.to_string());
+    sandbox.write("inner/one/model.json", manifest("../escaped/x"));
     std::fs::rename(source, sandbox.file("inner/one/red.onnx")).unwrap();
     let args = ["optimize", "one", "--target", "cpu", "--calibration", "../truth/images"];
     sandbox.endort(args).current_dir(&sandbox.file("inner")).finish().code(0);
@@ -392,12 +397,7 @@ fn a_package_made_from_a_package_is_stale_when_that_one_changes() {
         let args = ["optimize", model, "--target", "cpu", "--calibration", "truth/images", "-o", out];
         sandbox.endort(args).finish().code(0);
     };
-    let manifest = json!({
-        "schema": 1, "name": "red", "version": "1.0.0", "task": "segmentation", "artifact": "red.onnx",
-        "input": {"name": "image", "width": 64, "height": 64, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
-        "outputs": [{"name": "mask", "kind": "mask", "activation": "logits"}], "labels": ["red"],
-    });
-    sandbox.write("one/model.json", manifest.to_string());
+    sandbox.write("one/model.json", manifest("red"));
     let artifact = sandbox.file("one/red.onnx");
     std::fs::rename(source, &artifact).unwrap();
     // A package is named by its folder or by its manifest.

@@ -109,6 +109,28 @@ fn on_grid(graph: &mut Graph, value: ValueId, scale: f32, zero: i32) -> ValueId 
     push(graph, Op::Dequantize(grid), vec![stored])
 }
 
+/// Makes each operator's result an output, on a grid of this scale and zero, and writes the graph.
+fn each_on_a_grid<const N: usize>(graph: &mut Graph, cases: [(Op, Vec<ValueId>, f32, i32); N]) -> Model {
+    graph.outputs = cases
+        .into_iter()
+        .map(|(op, inputs, scale, zero)| {
+            let made = push(graph, op, inputs);
+            on_grid(graph, made, scale, zero)
+        })
+        .collect();
+    tflite::lower(graph, Options::default()).unwrap()
+}
+
+/// LiteRT computes of what was written what endort computes of the graph, but for rounding.
+fn agrees(graph: &Graph, model: &Model, input: &[f32], libraries: &Path) {
+    let ours = run(tflite::encode(model), input, libraries);
+    let mut engine = CpuEngine::new(graph, 1).unwrap();
+    engine.input().copy_from_slice(input);
+    let theirs: Vec<Vec<f32>> = engine.run().unwrap().iter().map(|output| output.data.clone()).collect();
+    let apart = difference(&ours, &theirs);
+    assert!(apart < 0.02, "{apart}");
+}
+
 #[test]
 fn kernels_that_keep_a_grid_are_given_one() {
     let mut graph = Graph::new("grids");
@@ -121,13 +143,7 @@ fn kernels_that_keep_a_grid_are_given_one() {
         (Op::Unary(Unary::Sigmoid), vec![coarse], 1.0 / 255.0, -128),
         (Op::Unary(Unary::Tanh), vec![fine], 1.0 / 127.0, 0),
     ];
-    let mut outputs = vec![];
-    for (op, inputs, scale, zero) in cases {
-        let made = push(&mut graph, op, inputs);
-        outputs.push(on_grid(&mut graph, made, scale, zero));
-    }
-    graph.outputs = outputs;
-    let model = tflite::lower(&graph, Options::default()).unwrap();
+    let model = each_on_a_grid(&mut graph, cases);
     let grid = |tensor: usize| {
         let tensor = &model.tensors[tensor];
         tensor.quantization.clone().filter(|_| tensor.kind == Kind::I8)
@@ -148,12 +164,7 @@ fn kernels_that_keep_a_grid_are_given_one() {
     assert_eq!(seen, 4);
     let Some(libraries) = site_packages() else { return skipped().unwrap_or(()) };
     let input: Vec<f32> = (0..256).map(|i| (i as f32 / 9.0).sin()).collect();
-    let ours = run(tflite::encode(&model), &input, &libraries);
-    let mut engine = CpuEngine::new(&graph, 1).unwrap();
-    engine.input().copy_from_slice(&input);
-    let theirs: Vec<Vec<f32>> = engine.run().unwrap().iter().map(|output| output.data.clone()).collect();
-    let apart = difference(&ours, &theirs);
-    assert!(apart < 0.02, "{apart}");
+    agrees(&graph, &model, &input, &libraries);
 }
 
 #[test]
@@ -182,13 +193,7 @@ fn clips_and_slopes_need_no_floats_between_grids() {
         (Op::PRelu, vec![x, slope], 0.02, 0),
         (Op::Conv(conv), vec![x, weight], 4.0 / 255.0, -128),
     ];
-    let mut outputs = vec![];
-    for (op, inputs, scale, zero) in cases {
-        let made = push(&mut graph, op, inputs);
-        outputs.push(on_grid(&mut graph, made, scale, zero));
-    }
-    graph.outputs = outputs;
-    let model = tflite::lower(&graph, Options::default()).unwrap();
+    let model = each_on_a_grid(&mut graph, cases);
     let codes: Vec<_> = model.operators.iter().map(|o| o.code).collect();
     let count = |code| codes.iter().filter(|&&c| c == code).count();
     // In, the clip between two grids, and out.
@@ -198,12 +203,7 @@ fn clips_and_slopes_need_no_floats_between_grids() {
     assert!(codes.iter().all(|code| known.contains(code)), "{codes:?}");
     let Some(libraries) = site_packages() else { return skipped().unwrap_or(()) };
     let input: Vec<f32> = (0..256).map(|i| 2.5 * (i as f32 / 9.0).sin()).collect();
-    let ours = run(tflite::encode(&model), &input, &libraries);
-    let mut engine = CpuEngine::new(&graph, 1).unwrap();
-    engine.input().copy_from_slice(&input);
-    let theirs: Vec<Vec<f32>> = engine.run().unwrap().iter().map(|output| output.data.clone()).collect();
-    let apart = difference(&ours, &theirs);
-    assert!(apart < 0.02, "{apart}");
+    agrees(&graph, &model, &input, &libraries);
 }
 
 #[test]

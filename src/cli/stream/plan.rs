@@ -9,7 +9,7 @@ use super::{Format, ledger};
 use crate::cli::place::{self, Target, identity};
 use crate::error::{Error, Result};
 use crate::sink::output::{folder_of, is_special};
-use crate::source::{self, Input, Location, PICTURE_EXTENSIONS, VIDEO_EXTENSIONS, expand};
+use crate::source::{self, Input, Location, VIDEO_EXTENSIONS, expand, is_picture};
 
 /// An input and what is to be made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,8 @@ impl Plan {
         let plan = Self { jobs, folder, pictures };
         place::check(plan.jobs.iter().map(|job| (&job.input, job.outputs())))?;
         let ledger = plan.folder.as_deref().map(|folder| place::spelled_out(&folder.join(ledger::FILE_NAME)));
-        let mut outputs = plan.jobs.iter().flat_map(Job::outputs);
+        let named = |output: &PathBuf| output.file_name() == Some(OsStr::new(ledger::FILE_NAME));
+        let mut outputs = plan.jobs.iter().flat_map(Job::outputs).filter(named);
         match outputs.find(|output| Some(place::spelled_out(output)) == ledger) {
             None => Ok(plan),
             Some(path) => {
@@ -157,11 +158,6 @@ fn inputs(wanted: Wanted<'_>) -> Result<(Vec<Input>, usize)> {
         });
     }
     Ok((inputs, pictures))
-}
-
-fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-    ending.is_some_and(|ending| PICTURE_EXTENSIONS.contains(&ending.as_str()))
 }
 
 /// Whether the file lies in an output folder inside the source's folder: made by an earlier run.

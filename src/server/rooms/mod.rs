@@ -115,15 +115,13 @@ impl Rooms {
         let wanted = self.resumed(wanted);
         self.check_settings(&wanted)?;
         let (spec, model) = self.spec(&wanted)?;
-        self.check_free(&spec.name)?;
+        // A room that cannot be started is told before its model is loaded.
+        self.gives_way(&self.lock(), &spec.name)?;
         // Loading takes a while; other rooms are not held up by it.
         let analyzer = self.models.for_video(&model)?;
         let mut rooms = self.lock();
         if self.closed.load(Ordering::Acquire) {
             return Err(NotStarted::Stopping);
-        }
-        if rooms.get(&spec.name).is_some_and(|room| !room.is_over()) {
-            return Err(NotStarted::Runs);
         }
         let name = spec.name.clone();
         // Others may have been started meanwhile.
@@ -169,23 +167,17 @@ impl Rooms {
         Ok(())
     }
 
-    fn check_free(&self, name: &str) -> Result<(), NotStarted> {
-        let rooms = self.lock();
-        if rooms.get(name).is_some_and(|room| !room.is_over()) {
-            return Err(NotStarted::Runs);
-        }
-        self.gives_way(&rooms, name).map(drop)
-    }
-
     /// The room that has to go for a new one of this name, if one has to: of those that are over, the one that has been
-    /// so for longest.
+    /// so for longest. An error where there is no place for it.
     fn gives_way(
         &self,
         rooms: &BTreeMap<String, Arc<Room>>,
         name: &str,
     ) -> Result<Option<String>, NotStarted> {
-        if rooms.len() < self.limit || rooms.contains_key(name) {
-            return Ok(None);
+        match rooms.get(name) {
+            Some(room) if !room.is_over() => return Err(NotStarted::Runs),
+            None if rooms.len() >= self.limit => {}
+            _ => return Ok(None),
         }
         let over = rooms.iter().filter(|(_, room)| room.is_over());
         match over.min_by_key(|(_, room)| room.ended()) {

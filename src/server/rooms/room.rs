@@ -90,11 +90,7 @@ pub(in crate::server) struct Room {
     ai_off: AtomicBool,
     /// The AI failed for good: pictures go on, the room counts as failed.
     ai_given_up: AtomicBool,
-    over: AtomicBool,
-    /// When that was.
     ended: OnceLock<SystemTime>,
-    /// It was stopped and did not end in time.
-    stuck: AtomicBool,
     /// Until somebody has waited for its end.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -156,9 +152,7 @@ impl Room {
                 started: now,
                 ai_off: AtomicBool::new(false),
                 ai_given_up: AtomicBool::new(false),
-                over: AtomicBool::new(false),
                 ended: OnceLock::new(),
-                stuck: AtomicBool::new(false),
                 model,
                 status: Mutex::new(Status {
                     state: State::Starting,
@@ -210,7 +204,6 @@ impl Room {
             if Instant::now() >= until {
                 // Another run may take its name, and viewers have nothing to wait for.
                 self.ended.get_or_init(SystemTime::now);
-                self.stuck.store(true, Ordering::Release);
                 return self.hub.close();
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -230,7 +223,7 @@ impl Room {
     /// Whether it has ended, one way or the other. One that was asked to stop has not, as long as it still runs.
     pub(in crate::server) fn is_over(&self) -> bool {
         // A room whose AI has failed for good still shows its pictures. A thread that panicked says nothing else.
-        self.over.load(Ordering::Acquire) || self.stuck.load(Ordering::Acquire) || self.has_ended()
+        self.ended.get().is_some() || self.has_ended()
     }
 
     /// When it was over, as far as that was noticed.

@@ -130,7 +130,6 @@ impl Room {
             }
         }
         self.ended.get_or_init(SystemTime::now);
-        self.over.store(true, Ordering::Release);
         self.set(state, detail);
     }
 
